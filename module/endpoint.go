@@ -1,0 +1,70 @@
+package module
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Endpoint is a configured receiver.
+type Endpoint struct {
+	// Where attempts are posted. It is https, or http where the host is a
+	// literal loopback or private address or `localhost`.
+	URL string `json:"url,omitempty"`
+
+	// Which event types are wanted: exact types, `prefix.*` or `*`. A leading
+	// `!` excludes. Default: `*`.
+	Events []string `json:"events,omitempty"`
+
+	// Conditions on fields of the event, which must all hold.
+	Filter []Filter `json:"filter,omitempty"`
+
+	EndpointOptions
+}
+
+// Filter is a condition on a field of an event.
+type Filter struct {
+	// The dotted path of the field, for example `metadata.folderId`.
+	Field string `json:"field,omitempty"`
+
+	// The values, any of which the field must have.
+	Values []string `json:"values,omitempty"`
+}
+
+// EndpointOptions are the options which an endpoint may leave to `defaults`.
+type EndpointOptions struct {
+	// What the endpoint is, for people.
+	Description string `json:"description,omitempty"`
+
+	// The secrets that sign: the one in use first, then those before it, which
+	// schemes with several signatures keep signing with. Write placeholders
+	// (`{env.NAME}`, `{file./path}`): a literal secret shows in the
+	// configuration. Default: none, which leaves attempts unsigned.
+	Secret []string `json:"secret,omitempty"`
+
+	// How attempts are signed, modules of `webhooks.signers`. Default: `hmac`
+	// and `standard` where there is a secret.
+	SignRaw []json.RawMessage `json:"sign,omitempty" caddy:"namespace=webhooks.signers inline_key=scheme"`
+
+	// Headers to send with every attempt. Values may hold placeholders
+	// (`{env.NAME}`, `{file./path}`). An endpoint's values replace those which
+	// `defaults` has for the same name.
+	Header http.Header `json:"header,omitempty"`
+
+	// How long a whole attempt may take. Default: `30s`.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// When failed deliveries are tried again.
+	Retry *Retry `json:"retry,omitempty"`
+
+	// How many attempts may be under way to the endpoint. Default: 16.
+	MaxInFlight int `json:"max_in_flight,omitempty"`
+
+	// Whether the endpoint is paused: its deliveries wait. Default: false.
+	Paused *bool `json:"paused,omitempty"`
+
+	// A transport of the endpoint's own. Only `http` is supported. Default:
+	// the app's.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+}
