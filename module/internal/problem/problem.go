@@ -91,3 +91,18 @@ func (p *Problem) Write(w http.ResponseWriter) {
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))
 }
+
+// WithPointer sets the pointer, and returns the problem.
+func (p *Problem) WithPointer(pointer string) *Problem {
+	p.Pointer = &pointer
+	return p
+}
+
+// WithOffset sets the offset in bytes, and returns the problem.
+func (p *Problem) WithOffset(offset int) *Problem {
+	o := int64(offset)
+	p.Offset = &o
+	return p
+}
+
+var _ error = (*Problem)(nil)
