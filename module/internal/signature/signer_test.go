@@ -183,7 +183,7 @@ func TestSignersNeedSecrets(t *testing.T) {
 func TestNewStandardNeedsBase64AfterItsPrefix(t *testing.T) {
 	t.Parallel()
 	text := "whsec_test_secret_do_not_use"
-	_, err := NewStandard([]Secret{parse(t, goodSecret)[0], {&text}})
+	_, err := NewStandard([]Secret{parse(t, goodSecret)[0], {text: &text}})
 	if err == nil || !strings.Contains(err.Error(), "secret 2 must have padded base64") {
 		t.Errorf("got error %v, want one about secret 2", err)
 	}

@@ -37,7 +37,7 @@ func vectors(t *testing.T, name string) []vector {
 // signer makes the vector's signer. It takes secrets shorter than ParseSecret
 // would, as the peers' tests do.
 func (v vector) signer() (Signer, error) {
-	secrets := []Secret{{&v.Secret}}
+	secrets := []Secret{{text: &v.Secret}}
 	if v.Scheme == "standard" {
 		return NewStandard(secrets)
 	}
