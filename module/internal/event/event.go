@@ -23,4 +23,7 @@ type Event struct {
 
 	// Body is the exact payload of every attempt.
 	Body []byte
+
+	// stable says that no name stands twice in one object of Body.
+	stable bool
 }

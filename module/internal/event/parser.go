@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/problem"
@@ -38,30 +39,107 @@ type Parser struct {
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 
-	// NewID makes ids for events that came without; nil is NewID.
+	// NewID makes ids for events that came without; nil is the package's
+	// NewID. They must be ids that an app may send.
 	NewID func(now time.Time) string
 }
 
 // Event reads one event from an application/json body.
 func (p *Parser) Event(body []byte) (*Event, *problem.Problem) {
-	return nil, problem.EmptyBody.New("")
+	if prob := checkText(body); prob != nil {
+		return nil, prob
+	}
+	s := newScanner(body, p.Exact)
+	defer s.release()
+	ev, prob, ok := p.item(s, p.now(), len(body))
+	if !ok {
+		return nil, s.failure
+	}
+	if !s.end() {
+		return nil, s.failure
+	}
+	return ev, prob
 }
 
-// IsBatch says whether an application/json body is one for Batch, which is
-// when it starts with a bracket, and not for Event.
-func IsBatch(body []byte) bool { return false }
-
-// Batch reads 1 to MaxBatch events from an application/json body that is an
-// array. It is all or nothing: where an event is refused, the problem lists
-// the problems of all events that are, each with its index. Pointers are
-// relative to the event, offsets to the body.
-func (p *Parser) Batch(body []byte) ([]*Event, *problem.Problem) {
-	return nil, problem.EmptyBody.New("")
+// item reads the event at the scanner's position, of about the size. It
+// returns the event or why it is refused, and false where the scan failed.
+func (p *Parser) item(s *scanner, now time.Time, size int) (*Event, *problem.Problem, bool) {
+	s.reset()
+	s.prepare(size)
+	if s.space() != '{' {
+		at := s.pos
+		if !s.value() {
+			return nil, nil, false
+		}
+		return nil, problem.NotAnObject.New("another value stands in its place").WithOffset(at).WithPointer(""), true
+	}
+	e := envelope{now: now}
+	if !e.object(s) {
+		return nil, nil, false
+	}
+	if s.fault != nil {
+		return nil, s.fault, true
+	}
+	if p.Types != nil && !p.Types(string(e.eventType)) {
+		return nil, problem.UnknownEventType.New("the catalogue of event types is part of the configuration").WithPointer("/type"), true
+	}
+	newID := p.NewID
+	if newID == nil {
+		newID = NewID
+	}
+	return e.write(s, newID), nil, true
 }
 
-// Lines reads 1 to MaxBatch events from an application/x-ndjson body, one
-// event a line. Blank lines are passed over, and do not count in the indexes.
-// It is all or nothing as Batch is.
-func (p *Parser) Lines(body []byte) ([]*Event, *problem.Problem) {
-	return nil, problem.EmptyBody.New("")
+func (p *Parser) now() time.Time {
+	if p.Now == nil {
+		return time.Now()
+	}
+	return p.Now()
 }
+
+// prepare empties the output, with room for an event of the size.
+func (s *scanner) prepare(size int) {
+	need := headroom + size + len(metadataPart+"{}}")
+	if size <= keepScratch {
+		need = headroom + 2<<10
+	}
+	if cap(s.out) < need {
+		s.out = make([]byte, 0, need)
+	}
+	s.out = s.out[:headroom]
+}
+
+// end expects that nothing but white space is left.
+func (s *scanner) end() bool {
+	s.space()
+	if s.pos < len(s.in) {
+		return s.fail(problem.MalformedJSON, s.pos, "something follows the end of the JSON")
+	}
+	return true
+}
+
+// byteOrderMark is U+FEFF. RFC 8259, section 8.1, forbids it before JSON.
+const byteOrderMark = "\xef\xbb\xbf"
+
+// checkText refuses a body that cannot be JSON text whatever stands in it.
+func checkText(body []byte) *problem.Problem {
+	if prob := checkExtent(body); prob != nil {
+		return prob
+	}
+	return checkUTF8(body, 0)
+}
+
+func checkExtent(body []byte) *problem.Problem {
+	switch {
+	case isBlank(body):
+		return problem.EmptyBody.New("")
+	case len(body) > maxInput:
+		return problem.BodyTooLarge.New("no body may be larger than 512 MiB")
+	case bytes.HasPrefix(body, []byte(byteOrderMark)):
+		return problem.MalformedJSON.New("the text starts with a byte order mark (BOM)").WithOffset(0)
+	}
+	return nil
+}
+
+// isBlank says whether there is nothing but white space.
+func isBlank(text []byte) bool { return skipSpace(text, 0) == len(text) }
