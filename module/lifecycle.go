@@ -9,11 +9,18 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
+	"github.com/promptreports/caddy-webhooks/module/internal/problem"
 )
 
-// defaultGracePeriod is how long attempts under way may take to end when
-// Caddy shuts down.
-const defaultGracePeriod = 5 * time.Second
+const (
+	// defaultGracePeriod is how long attempts under way may take to end when
+	// Caddy shuts down.
+	defaultGracePeriod = 5 * time.Second
+
+	// startWait is how long a request waits for the start of the app. Caddy
+	// starts apps in random order, so an HTTP server may be ahead of us.
+	startWait = 2 * time.Second
+)
 
 // lifecycle is the part of an App that lives from Start to Cleanup.
 //
@@ -29,7 +36,7 @@ type lifecycle struct {
 	// observer feeds the metrics and the Caddy events of this App.
 	observer *observer
 
-	// started is closed when pool and lease are set.
+	// started is closed when pooled and lease are set.
 	started chan struct{}
 
 	// gone is closed by Cleanup.
@@ -62,15 +69,14 @@ func (l *lifecycle) prepare(ctx caddy.Context, endpoints []string, perEndpoint b
 func (a *App) Start() error {
 	p, err := loadEngine(a.outbox, a.logger)
 	if err != nil {
-		return fmt.Errorf("opening the outbox: %w", err)
-	}
-	a.pooled, a.holdsRef = p, true
-	if err := p.follow(a.outbox); err != nil {
 		return err
 	}
-	a.lease = p.engine.Attach(a.snapshot)
+	a.pooled, a.holdsRef = p, true
+	if a.lease, err = p.attach(a); err != nil {
+		return err // Cleanup gives back the reference
+	}
 	close(a.started)
-	a.logger.Info("webhooks started",
+	a.logger.Info("delivering webhooks",
 		zap.String("outbox", a.outbox.Location()),
 		zap.Int("endpoints", len(a.Endpoints)))
 	return nil
@@ -81,8 +87,11 @@ func (a *App) Start() error {
 // when the process ends does it wait for the attempts under way, because a
 // reload hands them over.
 func (a *App) Stop() error {
-	a.release()
-	if a.pooled == nil || !caddy.Exiting() {
+	if a.lease == nil {
+		return nil
+	}
+	a.pooled.release(a)
+	if !caddy.Exiting() {
 		return nil
 	}
 	grace := defaultGracePeriod
@@ -101,28 +110,48 @@ func (a *App) Stop() error {
 // Cleanup gives back what Start acquired. The last App of an outbox closes
 // it.
 func (a *App) Cleanup() error {
-	if a.gone != nil {
-		select {
-		case <-a.gone:
-			return nil
-		default:
-			close(a.gone)
-		}
+	if a.gone == nil {
+		return nil // Provision failed before there was anything
 	}
-	a.release()
+	select {
+	case <-a.gone:
+		return nil
+	default:
+		close(a.gone)
+	}
 	if !a.holdsRef {
 		return nil
 	}
 	a.holdsRef = false
+	a.pooled.release(a)
 	a.observer.forget(a.pooled)
 	return unloadEngine(a.pooled.location)
 }
 
-// release gives back the lease. Releasing twice, or before Start, does nothing.
-func (a *App) release() {
-	if a.lease != nil {
-		a.lease.Release()
+// await returns the engine that stores the App's events. Before the start of
+// the App that is the engine of the configuration which it is to replace, if
+// that has the same outbox: so no request is held up by a reload, nor lost to
+// one that fails. Without one, await waits for the start.
+func (a *App) await(ctx context.Context) (*delivery.Engine, *problem.Problem) {
+	select {
+	case <-a.started:
+		return a.pooled.engine, nil
+	default:
 	}
+	if e := engineAt(a.outbox.Location()); e != nil {
+		return e, nil
+	}
+	timer := time.NewTimer(startWait)
+	defer timer.Stop()
+	select {
+	case <-a.started:
+		return a.pooled.engine, nil
+	case <-a.gone:
+		return nil, problem.ShuttingDown.New("the configuration was replaced before it had started")
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, problem.NotReady.New(fmt.Sprintf("the outbox was not open within %s", startWait))
 }
 
 // Interface guards

@@ -1,0 +1,107 @@
+package module
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// observer turns what the engine tells about one configuration into metrics
+// and Caddy events.
+type observer struct {
+	// endpoints holds the counters of each endpoint; nil where the
+	// configuration does not ask for them.
+	endpoints map[string]*trafficChild
+
+	// queue takes the Caddy events; nil before Start.
+	queue atomic.Pointer[eventQueue]
+
+	ctx    caddy.Context
+	events *caddyevents.App
+}
+
+// newObserver registers the metrics with the registry of the configuration.
+func newObserver(ctx caddy.Context, endpoints []string, perEndpoint bool) (*observer, error) {
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	app, err := ctx.App("events")
+	if err != nil {
+		return nil, fmt.Errorf("loading the events app: %w", err)
+	}
+	o := &observer{ctx: ctx, events: app.(*caddyevents.App)}
+	if perEndpoint {
+		o.endpoints = make(map[string]*trafficChild, len(endpoints))
+		for _, name := range endpoints {
+			o.endpoints[name] = byEndpoint.child(name)
+		}
+	}
+	return o, nil
+}
+
+// AttemptDone implements delivery.Observer.
+func (o *observer) AttemptDone(endpoint, verdict, _ string, duration time.Duration) {
+	allTraffic.attemptDone(verdict, duration)
+	if c := o.endpoints[endpoint]; c != nil {
+		c.attemptDone(verdict, duration)
+	}
+}
+
+// DeliveryDone implements delivery.Observer.
+func (o *observer) DeliveryDone(d delivery.Done) {
+	allTraffic.deliveryDone(d.Status, d.Latency)
+	if c := o.endpoints[d.Endpoint]; c != nil {
+		c.deliveryDone(d.Status, d.Latency)
+	}
+	if d.Status == string(storage.StatusFailed) {
+		o.queue.Load().offer(caddyEvent{name: eventDeliveryFailed, data: map[string]any{
+			"endpoint":    d.Endpoint,
+			"delivery_id": d.DeliveryID,
+			"event_id":    d.EventID,
+			"type":        d.Type,
+			"code":        d.Code,
+			"attempts":    d.Attempts,
+		}})
+	}
+}
+
+// EndpointChanged implements delivery.Observer.
+func (o *observer) EndpointChanged(endpoint string, from, to delivery.EndpointHealth, reason string) {
+	name := eventEndpointRecovered
+	switch to {
+	case delivery.Failing:
+		name = eventEndpointFailing
+	case delivery.Paused:
+		name = eventEndpointPaused
+	}
+	o.queue.Load().offer(caddyEvent{name: name, data: map[string]any{
+		"endpoint": endpoint,
+		"from":     string(from),
+		"reason":   reason,
+	}})
+}
+
+// emit tells the handlers of the configuration, and waits for them.
+func (o *observer) emit(e caddyEvent) {
+	o.events.Emit(o.ctx, e.name, e.data)
+}
+
+// forget removes the series of those endpoints which the engine's current
+// configuration has no more. It is called when the observer's own
+// configuration goes, be it replaced or rolled back.
+func (o *observer) forget(p *pooledEngine) {
+	current := p.observer()
+	for name := range o.endpoints {
+		if current == nil || current.endpoints[name] == nil {
+			byEndpoint.forget(name)
+		}
+	}
+}
+
+// Interface guards
+var _ delivery.Observer = (*observer)(nil)

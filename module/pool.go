@@ -1,0 +1,175 @@
+package module
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// engines pools the engines by the location of their outbox, and by nothing
+// else: with an option in the key, changing that option would open the same
+// directory a second time.
+var engines = caddy.NewUsagePool()
+
+// running holds the engines that are open and know their endpoints, for
+// whoever needs one without taking a reference. An engine is in here only from
+// its first snapshot on: before that, events would match no endpoint.
+var running = struct {
+	sync.RWMutex
+	byLocation map[string]*pooledEngine
+}{byLocation: make(map[string]*pooledEngine)}
+
+// pooledEngine is an open outbox with its engine. It outlives the
+// configurations that use it, and keeps nothing of them but what attach and
+// release replace.
+type pooledEngine struct {
+	location, fingerprint string
+
+	engine *delivery.Engine
+	outbox storage.Outbox
+	log    *relayCore
+	events *eventQueue
+
+	mu sync.Mutex
+	// apps are the configurations in use, in the order in which they were
+	// attached. The engine and the outbox follow the last one.
+	apps []*App
+}
+
+// loadEngine returns the engine of the outbox, and opens it unless a running
+// configuration has. Each call that succeeds takes a reference, which
+// unloadEngine gives back.
+func loadEngine(o Outbox, logger *zap.Logger) (*pooledEngine, error) {
+	v, _, err := engines.LoadOrNew(o.Location(), func() (caddy.Destructor, error) {
+		return openEngine(o, logger)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*pooledEngine), nil
+}
+
+// unloadEngine gives back a reference. The last one closes the outbox, before
+// unloadEngine returns: whoever opens it next must find it unlocked.
+func unloadEngine(location string) error {
+	_, err := engines.Delete(location)
+	return err
+}
+
+func openEngine(o Outbox, logger *zap.Logger) (*pooledEngine, error) {
+	p := &pooledEngine{location: o.Location(), fingerprint: o.Fingerprint(), log: newRelayCore(logger.Core())}
+	var err error
+	if p.outbox, err = o.Open(zap.New(p.log).Named("webhooks.outbox")); err != nil {
+		return nil, fmt.Errorf("opening the outbox %s: %w", p.location, err)
+	}
+	if p.engine, err = delivery.New(delivery.Options{Outbox: p.outbox}); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the engine of the outbox %s: %w", p.location, err), p.outbox.Close())
+	}
+	p.events = startEventQueue(p)
+	return p, nil
+}
+
+// attach makes the App's configuration the current one.
+func (p *pooledEngine) attach(a *App) (*delivery.Lease, error) {
+	if p.fingerprint != a.outbox.Fingerprint() {
+		return nil, fmt.Errorf("the engine of the outbox %s, and its encryption key, cannot change while it is open; restart Caddy to change them", p.location)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := a.outbox.Apply(p.outbox); err != nil {
+		return nil, fmt.Errorf("changing the options of the outbox %s: %w", p.location, err)
+	}
+	p.log.set(a.logger.Core())
+	a.observer.queue.Store(p.events)
+	p.apps = append(p.apps, a)
+	lease := p.engine.Attach(a.snapshot)
+	running.Lock()
+	defer running.Unlock()
+	running.byLocation[p.location] = p
+	return lease, nil
+}
+
+// release takes the App's configuration out of use. When it was the current
+// one, the one before it is current again.
+func (p *pooledEngine) release(a *App) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.apps, a)
+	if i < 0 {
+		return
+	}
+	a.lease.Release()
+	p.apps = slices.Delete(p.apps, i, i+1)
+	if i == 0 || i < len(p.apps) {
+		return
+	}
+	current := p.apps[i-1]
+	p.log.set(current.logger.Core())
+	if err := current.outbox.Apply(p.outbox); err != nil {
+		current.logger.Error("restoring the options of the outbox", zap.Error(err))
+	}
+}
+
+// observer returns the observer of the current configuration, or nil.
+func (p *pooledEngine) observer() *observer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.apps) == 0 {
+		return nil
+	}
+	return p.apps[len(p.apps)-1].observer
+}
+
+// Destruct closes the engine, and then its outbox.
+func (p *pooledEngine) Destruct() error {
+	running.Lock()
+	delete(running.byLocation, p.location)
+	running.Unlock()
+
+	logger := zap.New(p.log).Named("webhooks")
+	err := p.engine.Close()
+	p.events.stop()
+	if n := p.outbox.Usage().Pending; n > 0 {
+		log := logger.Warn
+		if caddy.Exiting() {
+			log = logger.Info
+		}
+		log("outbox closed with pending deliveries; they are sent when it is opened again",
+			zap.String("outbox", p.location), zap.Int("pending", n))
+	}
+	if err = errors.Join(err, p.outbox.Close()); err != nil {
+		return fmt.Errorf("closing the outbox %s: %w", p.location, err)
+	}
+	return nil
+}
+
+// engineAt returns the engine that is open at the location, or nil.
+func engineAt(location string) *delivery.Engine {
+	running.RLock()
+	defer running.RUnlock()
+	if p := running.byLocation[location]; p != nil {
+		return p.engine
+	}
+	return nil
+}
+
+// openEngines returns all engines that are open.
+func openEngines() []*pooledEngine {
+	running.RLock()
+	defer running.RUnlock()
+	open := make([]*pooledEngine, 0, len(running.byLocation))
+	for _, p := range running.byLocation {
+		open = append(open, p)
+	}
+	return open
+}
+
+// Interface guards
+var _ caddy.Destructor = (*pooledEngine)(nil)
