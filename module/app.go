@@ -1,7 +1,11 @@
 package module
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -63,10 +67,12 @@ type App struct {
 	// What the metrics tell.
 	Metrics *Metrics `json:"metrics,omitempty"`
 
-	// The receivers, by name. A name has 1 to 64 letters, digits, dashes, dots
-	// and underscores, and starts with a letter or a digit. Deliveries belong to
-	// the name: those of a name that leaves wait until it comes back.
+	// The receivers, by name. A name has 1 to 128 letters, digits and
+	// `. _ ~ : -`, and starts with a letter or a digit. Deliveries belong to the
+	// name: those of a name that leaves wait until it comes back.
 	Endpoints map[string]*Endpoint `json:"endpoints,omitempty"`
+
+	lifecycle
 
 	logger   *zap.Logger
 	outbox   Outbox
@@ -80,22 +86,6 @@ type Metrics struct {
 	PerEndpoint bool `json:"per_endpoint,omitempty"`
 }
 
-// Egress says where deliveries may go. It is checked on the address that is
-// really dialled, after the name was resolved.
-type Egress struct {
-	// Address ranges in CIDR notation, or single addresses, which deliveries
-	// may reach although they are loopback, private, link-local or otherwise
-	// special.
-	Allow []string `json:"allow,omitempty"`
-
-	// Address ranges in CIDR notation, or single addresses, which deliveries
-	// must not reach. It wins over `allow`.
-	Deny []string `json:"deny,omitempty"`
-
-	// Whether URLs with http:// may name public hosts. Default: false.
-	AllowHTTP bool `json:"allow_http,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -103,3 +93,41 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 		New: func() caddy.Module { return new(App) },
 	}
 }
+
+// Provision reads the configuration into memory. It opens no store, starts
+// nothing, and touches no file but those that placeholders name, so that a
+// configuration can be validated beside a running instance.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	if err := a.Check(); err != nil {
+		return err
+	}
+	observer, err := a.prepare(ctx, slices.Sorted(maps.Keys(a.Endpoints)), a.Metrics != nil && a.Metrics.PerEndpoint)
+	if err != nil {
+		return err
+	}
+	if err := a.loadOutbox(ctx); err != nil {
+		return in(err, "outbox")
+	}
+	a.snapshot, err = a.build(ctx, observer)
+	return err
+}
+
+func (a *App) loadOutbox(ctx caddy.Context) error {
+	if len(a.OutboxRaw) == 0 {
+		a.OutboxRaw = json.RawMessage(defaultOutbox)
+	}
+	loaded, err := ctx.LoadModule(a, "OutboxRaw")
+	if err != nil {
+		return err
+	}
+	o, ok := loaded.(Outbox)
+	if !ok {
+		return fmt.Errorf("module %T is not an outbox", loaded)
+	}
+	a.outbox = o
+	return nil
+}
+
+// headerPrefix is what the names of our own headers start with.
+func (a *App) headerPrefix() string { return cmp.Or(a.HeaderPrefix, defaultHeaderPrefix) }

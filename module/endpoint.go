@@ -1,10 +1,12 @@
 package module
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/promptreports/caddy-webhooks/module/internal/subscription"
 )
 
 // Endpoint is a configured receiver.
@@ -68,3 +70,56 @@ type EndpointOptions struct {
 	// the app's.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 }
+
+// check finds what is wrong with options, wherever they stand.
+func (o *EndpointOptions) check(headerPrefix string) error {
+	if o == nil {
+		return nil
+	}
+	for i, s := range o.Secret {
+		if err := CheckSecret(s); err != nil {
+			return in(err, "secret", index(i))
+		}
+	}
+	if err := checkHeader(o.Header, headerPrefix); err != nil {
+		return in(err, "header")
+	}
+	if o.Timeout < 0 {
+		return in(errNegative, "timeout")
+	}
+	if o.MaxInFlight < 0 {
+		return in(errNegative, "max_in_flight")
+	}
+	return in(o.Retry.check(), "retry")
+}
+
+// merge fills what the endpoint does not say with what defaults say.
+func (o EndpointOptions) merge(defaults *EndpointOptions) EndpointOptions {
+	if defaults == nil {
+		return o
+	}
+	o.Description = cmp.Or(o.Description, defaults.Description)
+	if o.Secret == nil {
+		o.Secret = defaults.Secret
+	}
+	o.Header = mergeHeader(o.Header, defaults.Header)
+	o.Timeout = cmp.Or(o.Timeout, defaults.Timeout)
+	o.Retry = o.Retry.merge(defaults.Retry)
+	o.MaxInFlight = cmp.Or(o.MaxInFlight, defaults.MaxInFlight)
+	o.Paused = cmp.Or(o.Paused, defaults.Paused)
+	return o
+}
+
+func (e *Endpoint) subscription() subscription.Subscription {
+	s := subscription.Subscription{Patterns: e.Events}
+	if len(e.Events) == 0 {
+		s.Patterns = everyEvent
+	}
+	for _, f := range e.Filter {
+		s.Filters = append(s.Filters, subscription.Filter(f))
+	}
+	return s
+}
+
+// everyEvent are the patterns of an endpoint that names none.
+var everyEvent = []string{"*"}

@@ -29,3 +29,6 @@ type Outbox interface {
 	// change while it runs.
 	Apply(open storage.Outbox) error
 }
+
+// defaultOutbox is the configuration of the outbox where none is given.
+const defaultOutbox = `{"engine":"badger"}`
