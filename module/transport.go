@@ -5,15 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	weakrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
-
-	weakrand "math/rand/v2"
 
 	"go.uber.org/zap"
 
@@ -203,13 +201,3 @@ func dialError(dial egress.DialFunc) egress.DialFunc {
 	}
 }
 
-// warnEnvironment tells that the proxies of the environment are not used.
-func warnEnvironment(logger *zap.Logger) {
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
-		if os.Getenv(name) != "" {
-			logger.Info("proxies of the environment are not used for deliveries; configure network_proxy in the transport to use one",
-				zap.String("variable", name))
-			return
-		}
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 
 	"go.uber.org/zap"
@@ -32,13 +33,17 @@ type proxyFunc func(*http.Request) (*url.URL, error)
 func guardProxy(t *reverseproxy.HTTPTransport, guard *egress.Guard, logger *zap.Logger) error {
 	inner := t.Transport
 	proxy := proxyFunc(inner.Proxy)
-	configured, err := isConfigured(proxy)
+	named, environment, err := probeProxy(proxy)
 	if err != nil {
 		return err
 	}
-	if !configured && t.ForwardProxyURL == "" {
-		inner.Proxy = nil
+	if !named || environment {
 		warnEnvironment(logger)
+	}
+	if environment && t.ForwardProxyURL == "" {
+		proxy = nil
+	}
+	if inner.Proxy = proxy; proxy == nil {
 		return nil
 	}
 	proxies := new(addressSet)
@@ -63,30 +68,47 @@ func guardProxy(t *reverseproxy.HTTPTransport, guard *egress.Guard, logger *zap.
 	return nil
 }
 
-// isConfigured says whether a provisioned transport's proxy comes from the
-// configuration. It can only be seen from what the function does: it differs
-// from the environment's for one of these requests. The environment never
-// gives a proxy for localhost.
-func isConfigured(proxy proxyFunc) (bool, error) {
-	if proxy == nil {
-		return false, nil
+// warnEnvironment tells that the proxies of the environment are not used.
+func warnEnvironment(logger *zap.Logger) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		if os.Getenv(name) != "" {
+			logger.Info("proxies of the environment are not used for deliveries; name one with network_proxy in the transport",
+				zap.String("variable", name))
+			return
+		}
 	}
+}
+
+// probeProxy says whether a provisioned transport's proxy function names a
+// proxy at all, and whether it takes it from the environment. Once the
+// transport is provisioned, that shows only in what the function does: like
+// the environment it names the same proxies, and none for localhost.
+func probeProxy(proxy proxyFunc) (named, environment bool, err error) {
+	if proxy == nil {
+		return false, false, nil
+	}
+	environment = true
 	for _, target := range []string{"https://localhost", "http://localhost", "https://proxy-test.invalid", "http://proxy-test.invalid"} {
 		r, err := http.NewRequest(http.MethodPost, target, nil)
 		if err != nil {
-			return false, fmt.Errorf("asking for the proxy: %w", err)
+			return false, false, fmt.Errorf("asking for the proxy: %w", err)
 		}
 		got, err := proxy(r)
 		want, envErr := http.ProxyFromEnvironment(r)
-		switch {
-		case err != nil && envErr != nil: // an unreadable HTTP_PROXY, which is not used
-		case err != nil:
-			return false, errProxyPlaceholder
-		case (got == nil) != (want == nil), got != nil && want != nil && *got != *want:
-			return true, nil
+		if err != nil && envErr == nil {
+			return false, false, errProxyPlaceholder
 		}
+		named = named || got != nil || err != nil
+		environment = environment && urlText(got) == urlText(want)
 	}
-	return false, nil
+	return named, named && environment, nil
+}
+
+func urlText(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	return u.String()
 }
 
 // proxyAddress is the address that http.Transport dials for a proxy.
