@@ -97,6 +97,12 @@ func (p Pattern) Covers(eventType string) bool {
 	return eventType == p.stem
 }
 
+// Exact returns the one event type that the pattern admits, and false where it
+// admits several or excludes.
+func (p Pattern) Exact() (string, bool) {
+	return p.stem, !p.wild && !p.Exclude
+}
+
 // String returns the pattern as it is written.
 func (p Pattern) String() string {
 	s := p.stem

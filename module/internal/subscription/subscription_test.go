@@ -138,3 +138,16 @@ func TestShortenLongCatalogue(t *testing.T) {
 		t.Errorf("got %q, want a dozen and 18 more", got)
 	}
 }
+
+func TestPatternExact(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"a.b": true, "a.*": false, "*": false, "!a.b": false} {
+		p, err := ParsePattern(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if eventType, got := p.Exact(); got != want || (got && eventType != text) {
+			t.Errorf("%q: got %q, %v, want %v", text, eventType, got, want)
+		}
+	}
+}
