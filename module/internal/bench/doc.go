@@ -1,0 +1,22 @@
+// Command bench measures the sidecar against Caddy's own reverse_proxy:
+//
+//	go run ./module/internal/bench
+//
+// It generates the documentation's events at 600 bytes, at closed loop (a
+// number of senders, each waiting for its answer) and at open loop (a fixed
+// rate), receives them in the same process, and prints a Markdown table:
+// deliveries a second, the latency of the answer and of the arrival at the
+// receiver, lost and doubled events, CPU time for each delivery and
+// proportional set size of the process under test.
+//
+// Both subjects are the same binary with another configuration. The sidecar
+// syncs every event to disk before it answers and keeps the history; the
+// proxy stores nothing and answers after the receiver did. They take turns in
+// every round, first one and then the other first, each with a process and an
+// outbox of its own, and the table gives medians, ranges and the median of
+// the rounds' ratios. The generator shares the machine's cores with the
+// process under test, so it speaks HTTP/1.1 by hand and compares ratios, not
+// absolute figures.
+//
+// It needs Linux: CPU time and memory are read from /proc.
+package main
