@@ -200,4 +200,3 @@ func dialError(dial egress.DialFunc) egress.DialFunc {
 		return conn, err
 	}
 }
-

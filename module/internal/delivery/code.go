@@ -1,0 +1,81 @@
+package delivery
+
+import (
+	"strconv"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// Codes say what an attempt came to. The list is closed: an attempt with an
+// answer has "http_" and its status, or one of the codes for an answer below;
+// an attempt without one has one of the others.
+const (
+	// Answers.
+	CodeGone            = "gone"             // 410
+	CodeRedirectRefused = "redirect_refused" // 3xx: redirects are never followed
+	CodeInvalidStatus   = "invalid_status"   // a status outside of 200 to 599
+
+	// Before a connection stood.
+	CodeBlocked           = "blocked" // by the egress policy
+	CodeDNSNotFound       = "dns_not_found"
+	CodeDNSFailure        = "dns_failure"
+	CodeConnectionRefused = "connection_refused"
+	CodeConnectTimeout    = "connect_timeout"
+	CodeUnreachable       = "unreachable"
+	CodeConnectionFailed  = "connection_failed"
+	CodeProxyRefused      = "proxy_refused" // by the proxy, not the receiver
+
+	// TLS.
+	CodeTLSExpired    = "tls_expired" // or not valid yet
+	CodeTLSWrongHost  = "tls_wrong_host"
+	CodeTLSUnknownCA  = "tls_unknown_ca"
+	CodeTLSVersion    = "tls_version"
+	CodeTLSClientCert = "tls_client_cert" // wanted, or not accepted
+	CodeTLSNotTLS     = "tls_not_tls"
+	CodeTLSTimeout    = "tls_timeout"
+	CodeTLSFailure    = "tls_failure"
+
+	// While the request was sent or its answer awaited.
+	CodeConnectionReset        = "connection_reset"
+	CodeConnectionClosed       = "connection_closed"
+	CodeTimeoutWrite           = "timeout_write"
+	CodeTimeoutHeaders         = "timeout_headers"
+	CodeProtocolError          = "protocol_error"
+	CodeResponseHeaderTooLarge = "response_header_too_large"
+	CodeH2GoAway               = "h2_goaway"
+	CodeH2StreamError          = "h2_stream_error"
+	CodeH2ConnectionError      = "h2_connection_error"
+
+	// CodeInterrupted: the sidecar cut the attempt off itself.
+	CodeInterrupted = storage.CodeInterrupted
+)
+
+// The verdicts on attempts.
+const (
+	VerdictSuccess     = "success"
+	VerdictRetry       = "retry"
+	VerdictPermanent   = "permanent"
+	VerdictInterrupted = "interrupted"
+)
+
+// httpCodes spares the hot path from building the code of each status.
+var httpCodes = func() (codes [maxStatus + 1]string) {
+	for status := range codes {
+		codes[status] = "http_" + strconv.Itoa(status)
+	}
+	return codes
+}()
+
+// statusCode returns the code for an answer.
+func statusCode(status int) string {
+	switch {
+	case status < 200 || status > maxStatus:
+		return CodeInvalidStatus
+	case status == 410:
+		return CodeGone
+	case status >= 300 && status < 400:
+		return CodeRedirectRefused
+	default:
+		return httpCodes[status]
+	}
+}
