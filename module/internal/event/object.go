@@ -98,8 +98,7 @@ func (s *scanner) closeObject(first int, reorder bool) {
 	members := s.members[first:]
 	if len(members) > 1 {
 		if second, ok := s.duplicate(members); ok && s.refused(problem.NotJSStable) {
-			key := s.out[second.start+1 : second.name-1]
-			s.refuse(problem.NotJSStable, int(second.at), s.pointer(s.depth-1, first, key),
+			s.refuse(problem.NotJSStable, int(second.at), s.pointer(s.depth-1, first, s.key(second)),
 				"a name is given twice in one object")
 		}
 		if reorder {
