@@ -1,0 +1,243 @@
+package module
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/metrics"
+)
+
+// caddyEnv makes the test binary be Caddy, with the arguments it was given.
+const caddyEnv = "CADDY_WEBHOOKS_TEST_CADDY"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(caddyEnv) != "" {
+		caddycmd.Main()
+		return
+	}
+	home, err := os.MkdirTemp("", "caddy-webhooks-test-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_DATA_HOME", home)
+	os.Setenv("XDG_CONFIG_HOME", home)
+	code := m.Run()
+	os.RemoveAll(home)
+	os.Exit(code)
+}
+
+// object is a JSON object.
+type object = map[string]any
+
+// harness runs Caddy in the test's process. Caddy is global, so tests that use
+// it cannot be parallel.
+type harness struct {
+	t      *testing.T
+	dir    string
+	addr   string // of the ingest
+	client *http.Client
+	admin  *http.Client
+}
+
+func newHarness(t *testing.T) *harness {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cw") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &harness{t: t, dir: dir, addr: freeAddr(t), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	h.admin = &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", h.socket())
+		},
+	}}
+	t.Cleanup(func() {
+		h.client.CloseIdleConnections()
+		if err := caddy.Stop(); err != nil {
+			t.Errorf("stopping Caddy: %v", err)
+		}
+		if open := openEngines(); len(open) > 0 {
+			t.Errorf("got %d engines still open after the stop, want none", len(open))
+		}
+		os.RemoveAll(dir)
+	})
+	return h
+}
+
+func (h *harness) socket() string { return filepath.Join(h.dir, "admin.sock") }
+
+// config returns a configuration whose handler takes any path.
+func (h *harness) config(webhooks object) object {
+	if webhooks["outbox"] == nil {
+		webhooks["outbox"] = object{"engine": "badger", "dir": filepath.Join(h.dir, "outbox")}
+	}
+	return object{
+		"admin":   object{"listen": "unix/" + h.socket(), "config": object{"persist": false}},
+		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
+		"apps": object{
+			"webhooks": webhooks,
+			"http":     object{"servers": object{"ingest": h.server(object{"handler": "webhooks"})}},
+		},
+	}
+}
+
+func (h *harness) server(handlers ...object) object {
+	return object{
+		"listen":          []string{h.addr},
+		"automatic_https": object{"disable": true},
+		"routes":          []object{{"handle": handlers}},
+	}
+}
+
+func (h *harness) load(config object) error {
+	h.t.Helper()
+	return caddy.Load(encode(h.t, config), true)
+}
+
+func (h *harness) mustLoad(config object) {
+	h.t.Helper()
+	if err := h.load(config); err != nil {
+		h.t.Fatalf("loading the configuration: %v", err)
+	}
+}
+
+// post sends an event to the ingest.
+func (h *harness) post(body string) (int, string) {
+	h.t.Helper()
+	resp, err := h.client.Post("http://"+h.addr+"/events", "application/json", bytes.NewReader([]byte(body)))
+	if err != nil {
+		h.t.Fatalf("posting an event: %v", err)
+	}
+	return readAnswer(h.t, resp)
+}
+
+// get asks the admin API.
+func (h *harness) get(path string) (int, string) {
+	h.t.Helper()
+	resp, err := h.admin.Get("http://localhost" + path)
+	if err != nil {
+		h.t.Fatalf("getting %s of the admin API: %v", path, err)
+	}
+	return readAnswer(h.t, resp)
+}
+
+func readAnswer(t *testing.T, resp *http.Response) (int, string) {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("reading an answer: %v", err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func encode(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// receiver counts what is delivered, by event id.
+type receiver struct {
+	*httptest.Server
+
+	mu      sync.Mutex
+	counts  map[string]int
+	changed chan struct{}
+
+	// answer, if set, is called before the event is counted.
+	answer func(w http.ResponseWriter, r *http.Request)
+}
+
+func newReceiver(t *testing.T, answer func(http.ResponseWriter, *http.Request)) *receiver {
+	rc := &receiver{counts: make(map[string]int), changed: make(chan struct{}), answer: answer}
+	rc.Server = httptest.NewServer(http.HandlerFunc(rc.serve))
+	t.Cleanup(rc.Close)
+	return rc
+}
+
+func (rc *receiver) serve(w http.ResponseWriter, r *http.Request) {
+	var e struct{ ID string }
+	if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if rc.answer != nil {
+		rc.answer(w, r)
+	}
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	rc.counts[e.ID]++
+	close(rc.changed)
+	rc.changed = make(chan struct{})
+}
+
+// await waits until the receiver has got all of the events.
+func (rc *receiver) await(t *testing.T, ids ...string) {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		rc.mu.Lock()
+		missing := 0
+		for _, id := range ids {
+			if rc.counts[id] == 0 {
+				missing++
+			}
+		}
+		changed := rc.changed
+		rc.mu.Unlock()
+		if missing == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("got %d of %d events, want all", len(ids)-missing, len(ids))
+		}
+	}
+}
+
+// doubled returns how often events came again.
+func (rc *receiver) doubled() int {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	n := 0
+	for _, count := range rc.counts {
+		n += count - 1
+	}
+	return n
+}
+
+// endpoint is the configuration of an endpoint that leads to the receiver.
+func (rc *receiver) endpoint() object { return object{"url": rc.URL + "/hook"} }
+
+func eventJSON(id string) string {
+	return fmt.Sprintf(`{"id":%q,"type":"test.happened","data":{}}`, id)
+}
