@@ -24,7 +24,7 @@ type Outbox interface {
 	// commits.
 	//
 	// The answer has one element for each event, in order. An event whose ID
-	// is already kept with the same body hash is a duplicate: nothing is
+	// is already kept with the same body hash (or Digest) is a duplicate: nothing is
 	// stored for it, and its element describes the event that was kept. When
 	// any ID is kept with another body, or the same ID stands twice in events
 	// with different bodies, nothing at all is stored and the error is a
@@ -39,8 +39,10 @@ type Outbox interface {
 	Accept(ctx context.Context, events []NewEvent) ([]Accepted, error)
 
 	// Settle records what became of deliveries: an attempt, a new status, or
-	// a later due time. All settlements of one call are one commit; it is
-	// synced when Settle returns. Settling works while Accept answers ErrFull,
+	// a later due time. Each settlement is all-or-nothing and synced when
+	// Settle returns; the settlements of one call share a commit where the
+	// engine keeps their deliveries together. A delivery stands at most once
+	// in a call. Settling works while Accept answers ErrFull,
 	// for as long as the engine's reserve lasts.
 	//
 	// Settling a delivery that does not exist is ErrNotFound. An outbox that
@@ -113,6 +115,11 @@ type NewEvent struct {
 	// Body is the exact payload that every attempt sends.
 	Body []byte
 
+	// Digest is a SHA-256 of what makes two posts of one id the same event,
+	// where that is less than Body (a time of receipt that was filled in must
+	// not turn a repeated post into a conflict). Zero means the hash of Body.
+	Digest [32]byte
+
 	// TraceParent and TraceState are the W3C trace context of the request
 	// that brought the event; they may be empty.
 	TraceParent, TraceState string
@@ -164,7 +171,9 @@ type Due struct {
 	// ID names the delivery.
 	ID DeliveryID
 
-	// At is when the next attempt is due.
+	// At is when the next attempt is due: for a delivery that was never
+	// rescheduled its creation, which after a clock went back may lie in the
+	// future although the delivery is due at once.
 	At time.Time
 
 	// Attempts is the number of attempts that were settled.

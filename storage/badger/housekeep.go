@@ -1,0 +1,267 @@
+package badger
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// maxRemovals bounds what one round of housekeeping removes, so that a clock
+// that jumped ahead does not take all history with it at once.
+const maxRemovals = 4
+
+// housekeep is the one goroutine beside the writers.
+func (o *Outbox) housekeep() {
+	defer o.housework.Done()
+	t := time.NewTicker(o.opt.limits.tick)
+	defer t.Stop()
+	for {
+		o.tidy()
+		select {
+		case <-t.C:
+		case <-o.wake:
+		case <-o.stop:
+			return
+		}
+	}
+}
+
+// tidy is one round of housekeeping.
+func (o *Outbox) tidy() {
+	o.houseMu.Lock()
+	defer o.houseMu.Unlock()
+	if o.failure() == nil {
+		o.report("preparing the next segment", o.prepareNext())
+		o.keepReserve()
+	}
+	for _, s := range *o.segments.Load() {
+		o.report("tending a segment", o.tend(s))
+	}
+	o.closeIdle()
+	o.measure()
+	if o.failure() == nil {
+		o.report("removing old segments", o.retain())
+		o.report("writing the state", o.saveState())
+	}
+}
+
+func (o *Outbox) report(doing string, err error) {
+	if err != nil {
+		o.opt.Logger.Error(doing+" failed", zap.String("path", o.dir), zap.Error(err))
+	}
+}
+
+// full says that the segment should take no more events.
+func (s *segment) full() bool {
+	lim := &s.o.opt.limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, c := range s.counts {
+		n += c
+	}
+	if s.events == 0 {
+		return false
+	}
+	age := time.Duration(s.o.opt.Now().UnixMilli()-s.first.Milli()) * time.Millisecond
+	return n >= lim.deliveries || s.events >= lim.deliveries || s.written >= lim.bytes || age >= lim.age
+}
+
+// prepareNext makes the segment to which the active one's writer changes
+// over. It stands in the state before it is used.
+func (o *Outbox) prepareNext() error {
+	if o.next.Load() != nil || !o.active.Load().full() {
+		return nil
+	}
+	s, err := o.addSegment()
+	if err != nil {
+		return err
+	}
+	o.next.Store(s)
+	return nil
+}
+
+// addSegment makes an empty segment, open for events.
+func (o *Outbox) addSegment() (*segment, error) {
+	segs := *o.segments.Load()
+	n := uint32(1)
+	if len(segs) > 0 {
+		n = segs[len(segs)-1].n + 1
+	}
+	s := newSegment(o, n)
+	s.createdAt = o.opt.Now().UnixMilli()
+	s.use.Lock()
+	err := s.open(true)
+	s.use.Unlock()
+	if err == nil {
+		err = syncDir(filepath.Dir(s.dir))
+	}
+	if err != nil {
+		return nil, err
+	}
+	segs = append(slices.Clone(segs), s)
+	o.segments.Store(&segs)
+	return s, o.saveState()
+}
+
+// tend closes a sealed segment when it is finished, and takes its big
+// memtables away when it is not for long.
+func (o *Outbox) tend(s *segment) error {
+	s.mu.Lock()
+	sealed, stored := s.sealed, s.stored
+	since := o.opt.Now().UnixMilli() - s.sealedAt
+	s.mu.Unlock()
+	if !sealed {
+		return nil
+	}
+	if s.finished() && !stored {
+		return s.finish()
+	}
+	s.use.RLock()
+	shrink := s.db != nil && s.big && since >= o.opt.limits.drain.Milliseconds()
+	s.use.RUnlock()
+	if !shrink {
+		return nil
+	}
+	s.use.Lock()
+	defer s.use.Unlock()
+	if err := s.close(); err != nil {
+		return err
+	}
+	return s.open(false)
+}
+
+// finish closes a finished segment and keeps its filter of ids in a file, so
+// that it need not be opened again to start.
+func (s *segment) finish() error {
+	s.mu.Lock()
+	s.ids.fold(s.events)
+	b := s.ids.encode()
+	s.mu.Unlock()
+	if err := replaceFile(s.idsPath(), b); err != nil {
+		return err
+	}
+	s.use.Lock()
+	err := s.close()
+	s.use.Unlock()
+	s.mu.Lock()
+	s.stored = err == nil
+	s.mu.Unlock()
+	return err
+}
+
+func (s *segment) idsPath() string { return filepath.Join(s.dir, "IDS") }
+
+// encode writes the filter for the file.
+func (b *bloom) encode() []byte {
+	out := make([]byte, 0, 1+8*len(b.words)+checksumSize)
+	out = append(out, recordVersion)
+	for _, w := range b.words {
+		out = binary.BigEndian.AppendUint64(out, w)
+	}
+	return appendChecksum(out, 0)
+}
+
+func decodeBloom(data []byte) (*bloom, error) {
+	r, err := openRecord(data)
+	if err != nil {
+		return nil, err
+	}
+	n := len(r.b) / 8
+	if n == 0 || n&(n-1) != 0 || len(r.b)%8 != 0 {
+		return nil, errDamaged
+	}
+	b := &bloom{words: make([]uint64, n)}
+	for i := range b.words {
+		b.words[i] = binary.BigEndian.Uint64(r.b[8*i:])
+	}
+	return b, nil
+}
+
+// closeIdle closes the finished segments that were not read for the longest
+// time, when too many are open.
+func (o *Outbox) closeIdle() {
+	var open []*segment
+	for _, s := range *o.segments.Load() {
+		s.use.RLock()
+		isOpen := s.db != nil
+		s.use.RUnlock()
+		s.mu.Lock()
+		if isOpen && s.sealed && s.stored && s.counts[statusPending] == 0 {
+			open = append(open, s)
+		}
+		s.mu.Unlock()
+	}
+	if len(open) <= o.opt.limits.idle {
+		return
+	}
+	slices.SortFunc(open, func(a, b *segment) int { return int(a.lastUsed.Load() - b.lastUsed.Load()) })
+	for _, s := range open[:len(open)-o.opt.limits.idle] {
+		s.use.Lock()
+		o.report("closing a segment", s.close())
+		s.use.Unlock()
+	}
+}
+
+// retain removes finished segments: those older than the retention, and the
+// oldest while the outbox is near its greatest size.
+func (o *Outbox) retain() error {
+	before := o.opt.Now().Add(-o.opt.Retention)
+	bytes := o.space.bytes.Load()
+	removed := 0
+	for _, s := range *o.segments.Load() {
+		if removed == maxRemovals {
+			return nil
+		}
+		if !s.finished() || s == o.active.Load() {
+			continue
+		}
+		_, last := s.span()
+		if last.Time().After(before) && bytes < o.opt.MaxSize/10*9 {
+			continue
+		}
+		bytes -= s.measure()
+		if err := o.remove(s); err != nil {
+			return err
+		}
+		removed++
+	}
+	return nil
+}
+
+// remove takes a segment out of the list, then out of the state, and then
+// off the disk: a crash in between leaves a directory that is not in the
+// state and goes at the next start.
+func (o *Outbox) remove(s *segment) error {
+	s.use.Lock()
+	s.mu.Lock()
+	if s.counts[statusPending] != 0 {
+		s.mu.Unlock()
+		s.use.Unlock()
+		return nil
+	}
+	s.removed = true
+	s.mu.Unlock()
+	err := s.close()
+	s.use.Unlock()
+	if err != nil {
+		return err
+	}
+	segs := slices.DeleteFunc(slices.Clone(*o.segments.Load()), func(x *segment) bool { return x == s })
+	o.segments.Store(&segs)
+	if err := o.saveState(); err != nil {
+		return err
+	}
+	if err := os.Rename(s.dir, s.dir+removingSuffix); err != nil {
+		return fmt.Errorf("removing a segment: %w", err)
+	}
+	if err := os.RemoveAll(s.dir + removingSuffix); err != nil {
+		return fmt.Errorf("removing a segment: %w", err)
+	}
+	return nil
+}

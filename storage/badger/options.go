@@ -1,0 +1,159 @@
+package badger
+
+import (
+	"fmt"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"go.uber.org/zap"
+)
+
+// Defaults of Options.
+const (
+	DefaultRetention  = 30 * 24 * time.Hour
+	DefaultMaxSize    = 10 << 30
+	DefaultMinFree    = 256 << 20
+	DefaultMaxPending = 10_000_000
+)
+
+// Options configure an outbox. The zero value means all defaults.
+type Options struct {
+	// Retention is how long finished deliveries and their events are kept,
+	// at least; a segment of them is removed as a whole. Default 30 days.
+	Retention time.Duration
+
+	// MaxSize is the size on disk, in bytes, above which new events are
+	// refused with storage.ErrFull. The oldest finished segments are removed
+	// before that. Default 10 GiB.
+	MaxSize int64
+
+	// MinFree is the space, in bytes, that the file system must have left for
+	// new events to be accepted. Default 256 MiB.
+	MinFree int64
+
+	// MaxPending is the number of pending deliveries above which new events
+	// are refused with storage.ErrBacklogFull. Default 10,000,000.
+	MaxPending int
+
+	// AcceptDataLoss opens for writing an outbox of which something is
+	// missing or damaged, once: what is left becomes the new whole.
+	AcceptDataLoss bool
+
+	// Logger is told of what operators should know. Default: none.
+	Logger *zap.Logger
+
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+
+	// limits are the sizes that tests make small.
+	limits limits
+
+	// commitHook runs before every commit of a segment's writer and may fail
+	// it; for tests.
+	commitHook func() error
+}
+
+// limits bound a segment and the memory of its database.
+type limits struct {
+	// deliveries, bytes and age end the active segment.
+	deliveries int
+	bytes      int64
+	age        time.Duration
+
+	// memTable is the size of the active segment's memtables; a commit holds
+	// at most 15 % of it. smallMemTable is that of the others.
+	memTable, smallMemTable int64
+
+	// idle is the number of finished segments that stay open for reading.
+	idle int
+
+	// drain is how long a sealed segment keeps its big memtables.
+	drain time.Duration
+
+	// tick is the period of the housekeeper; negative turns it off.
+	tick time.Duration
+
+	// reserve is the size of the file that is given up for settling when the
+	// disk is full.
+	reserve int64
+}
+
+var defaultLimits = limits{
+	deliveries:    250_000,
+	bytes:         256 << 20,
+	age:           time.Hour,
+	memTable:      16 << 20,
+	smallMemTable: 1 << 20,
+	idle:          8,
+	drain:         30 * time.Second,
+	tick:          time.Second,
+	reserve:       32 << 20,
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Retention < 0 || o.MaxSize < 0 || o.MinFree < 0 || o.MaxPending < 0 {
+		return o, fmt.Errorf("outbox options must not be negative")
+	}
+	def(&o.Retention, DefaultRetention)
+	def(&o.MaxSize, DefaultMaxSize)
+	def(&o.MinFree, DefaultMinFree)
+	def(&o.MaxPending, DefaultMaxPending)
+	def(&o.limits.deliveries, defaultLimits.deliveries)
+	def(&o.limits.bytes, defaultLimits.bytes)
+	def(&o.limits.age, defaultLimits.age)
+	def(&o.limits.memTable, defaultLimits.memTable)
+	def(&o.limits.smallMemTable, defaultLimits.smallMemTable)
+	def(&o.limits.idle, defaultLimits.idle)
+	def(&o.limits.drain, defaultLimits.drain)
+	def(&o.limits.tick, defaultLimits.tick)
+	def(&o.limits.reserve, defaultLimits.reserve)
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o, nil
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// databaseOptions are those of one segment.
+//
+// Badger's own SyncWrites is off because it syncs twice a commit, the write
+// ahead log and the value log that is always empty here, and only logs a
+// failure of the latter; the writer syncs the one file that matters itself.
+// Values never reach the value log: bodies are cut into chunks below the
+// threshold. Compaction would rewrite what retention removes as a whole.
+func databaseOptions(dir string, memTable int64, log *zap.Logger) badgerdb.Options {
+	return badgerdb.DefaultOptions(dir).
+		WithSyncWrites(false).
+		WithDetectConflicts(false).
+		WithNumVersionsToKeep(1).
+		WithNumCompactors(0).
+		WithNumLevelZeroTables(1 << 20).
+		WithNumLevelZeroTablesStall(1<<20 + 1).
+		WithMemTableSize(memTable).
+		WithNumMemtables(2).
+		WithValueThreshold(min(1<<20, memTable*15/100)).
+		WithValueLogFileSize(1 << 20).
+		WithCompression(options.Snappy).
+		WithBlockCacheSize(2 << 20).
+		WithMetricsEnabled(false).
+		WithLogger(dbLogger{log.Sugar()})
+}
+
+// dbLogger passes Badger's messages on one level lower: what it calls
+// information is noise to an operator. Errors stay errors.
+type dbLogger struct{ log *zap.SugaredLogger }
+
+func (l dbLogger) Errorf(f string, v ...any)   { l.log.Errorf(f, v...) }
+func (l dbLogger) Warningf(f string, v ...any) { l.log.Infof(f, v...) }
+func (l dbLogger) Infof(f string, v ...any)    { l.log.Debugf(f, v...) }
+func (l dbLogger) Debugf(string, ...any)       {}

@@ -1,0 +1,316 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+const segmentsDir = "segments"
+
+// Outbox is a storage.Outbox in one directory of the local disk.
+type Outbox struct {
+	dir  string
+	opt  Options
+	lock *dirLock
+
+	// gate is read-locked by every call and locked by Close: iterators on a
+	// closed Badger database panic, so no call may overlap the closing.
+	gate   sync.RWMutex
+	closed bool
+
+	// segments are in the order of their ids; the slice is never changed.
+	segments atomic.Pointer[[]*segment]
+	active   atomic.Pointer[segment]
+	// next is ready to become active; the active segment's writer changes
+	// over before it begins a group.
+	next atomic.Pointer[segment]
+
+	// lastMilli and seq make the keys. They belong to the writer of the
+	// active segment and are handed on with it.
+	lastMilli int64
+	seq       uint32
+
+	ids        *claims[idHash]
+	deliveries *claims[storage.DeliveryID]
+
+	pending atomic.Int64
+	space   space
+
+	failed  chan struct{}
+	failErr atomic.Pointer[error]
+
+	state  stateFile
+	states endpointFile
+
+	wake      chan struct{} // asks the housekeeper to come at once
+	stop      chan struct{}
+	housework sync.WaitGroup
+	houseMu   sync.Mutex // held by housekeeping
+}
+
+// Open opens the outbox in the directory, which is made if it is missing,
+// and recovers what is pending. Errors: one that wraps storage.ErrInUse when
+// another process holds the outbox; one that says what to change when the
+// directory is open to other users or the outbox was written by a newer
+// version.
+//
+// An outbox of which something is missing or damaged opens for reading;
+// Usage says why, and Options.AcceptDataLoss opens it for writing.
+func Open(dir string, opt Options) (*Outbox, error) {
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("resolving the outbox directory: %w", err)
+	}
+	if err := prepareDir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	o := &Outbox{
+		dir: dir, opt: opt, lock: lock,
+		ids:        newClaims[idHash](),
+		deliveries: newClaims[storage.DeliveryID](),
+		failed:     make(chan struct{}),
+		wake:       make(chan struct{}, 1),
+		stop:       make(chan struct{}),
+	}
+	o.segments.Store(new([]*segment))
+	if err := o.recover(); err != nil {
+		o.closeSegments()
+		lock.release()
+		return nil, fmt.Errorf("opening outbox %s: %w", dir, err)
+	}
+	if opt.limits.tick > 0 {
+		o.housework.Add(1)
+		go o.housekeep()
+	}
+	return o, nil
+}
+
+// prepareDir makes the directory, or checks that nobody else may write to it.
+func prepareDir(dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, segmentsDir), 0o700); err != nil {
+		return fmt.Errorf("creating the outbox directory: %w", err)
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("examining the outbox directory: %w", err)
+	}
+	if perm := fi.Mode().Perm(); checkPermissions && perm&0o022 != 0 {
+		return fmt.Errorf("outbox directory %s can be written by other users (mode %04o): run chmod 0700 %s", dir, perm, dir)
+	}
+	return nil
+}
+
+// enter counts a call in. The caller unlocks o.gate for reading when err is
+// nil.
+func (o *Outbox) enter() error {
+	o.gate.RLock()
+	if o.closed {
+		o.gate.RUnlock()
+		return storage.ErrClosed
+	}
+	return nil
+}
+
+// Close implements storage.Outbox.
+func (o *Outbox) Close() error {
+	o.gate.Lock()
+	if o.closed {
+		o.gate.Unlock()
+		return nil
+	}
+	o.closed = true
+	o.gate.Unlock()
+	close(o.stop)
+	o.housework.Wait()
+	err := o.closeSegments()
+	if o.failure() == nil {
+		err = errors.Join(err, o.saveState())
+	}
+	o.lock.release()
+	return err
+}
+
+func (o *Outbox) closeSegments() error {
+	var errs []error
+	for _, s := range *o.segments.Load() {
+		s.use.Lock()
+		errs = append(errs, s.close())
+		s.use.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// Failed implements storage.Outbox.
+func (o *Outbox) Failed() <-chan struct{} { return o.failed }
+
+// poison ends all writing until the process restarts.
+func (o *Outbox) poison(cause error) {
+	err := fmt.Errorf("%w: %w", storage.ErrFailed, cause)
+	if o.failErr.CompareAndSwap(nil, &err) {
+		o.opt.Logger.Error("outbox accepts nothing more until it is opened again", zap.String("path", o.dir), zap.Error(cause))
+		close(o.failed)
+	}
+}
+
+// failure returns why the outbox is poisoned, or nil.
+func (o *Outbox) failure() error {
+	if err := o.failErr.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// nextKey makes the next event's key; only the active segment's writer calls
+// it. Milliseconds never decrease, whatever the clock does.
+func (o *Outbox) nextKey() storage.EventKey {
+	o.lastMilli = max(o.lastMilli, o.opt.Now().UnixMilli())
+	o.seq++
+	return storage.NewEventKey(o.lastMilli, o.seq)
+}
+
+// sealing says whether the segment takes no more events, and first changes
+// over to the next one if that is ready. Only the segment's writer calls it,
+// and between groups: so every key of the next segment is greater.
+func (o *Outbox) sealing(s *segment) bool {
+	if o.active.Load() != s {
+		return true
+	}
+	next := o.next.Load()
+	if next == nil {
+		return false
+	}
+	s.mu.Lock()
+	s.sealed = true
+	s.sealedAt = o.opt.Now().UnixMilli()
+	s.mu.Unlock()
+	o.next.Store(nil)
+	o.active.Store(next)
+	return true
+}
+
+// wrote accounts for a commit and asks for the next segment in time.
+func (o *Outbox) wrote(s *segment, size int64) {
+	o.space.written.Add(size)
+	if o.active.Load() == s && o.next.Load() == nil && s.full() {
+		o.wakeHousekeeper()
+	}
+}
+
+func (o *Outbox) wakeHousekeeper() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// release gives back what ended ops had claimed. A bounced op goes on.
+func (o *Outbox) release(ops []*op, err error) {
+	for _, p := range ops {
+		if err == errSealed && p.left.CompareAndSwap(0, leftBounced) {
+			continue
+		}
+		o.ids.release(p.ids)
+		o.deliveries.release(p.deliveries)
+	}
+}
+
+// submit has the op committed by the segment's writer, whose use lock the
+// caller holds. When it returns an error other than errSealed, the claims are
+// given back or will be.
+func (o *Outbox) submit(ctx context.Context, s *segment, p *op) error {
+	if err := s.w.queue.push(ctx, p); err != nil {
+		o.ids.release(p.ids)
+		o.deliveries.release(p.deliveries)
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+	}
+	if !p.left.CompareAndSwap(0, leftAbandoned) {
+		o.ids.release(p.ids)
+		o.deliveries.release(p.deliveries)
+	}
+	return ctx.Err()
+}
+
+// find returns the segment that would hold the event, or nil.
+func (o *Outbox) find(key storage.EventKey) *segment {
+	segs := *o.segments.Load()
+	for i := len(segs) - 1; i >= 0; i-- {
+		first, last := segs[i].span()
+		if first == (storage.EventKey{}) || compareKeys(first, key) > 0 {
+			continue
+		}
+		if compareKeys(key, last) > 0 {
+			return nil
+		}
+		return segs[i]
+	}
+	return nil
+}
+
+func compareKeys(a, b storage.EventKey) int {
+	return a.Delivery(0).Compare(b.Delivery(0))
+}
+
+// Pending implements storage.Outbox.
+func (o *Outbox) Pending() map[string]storage.PendingCount {
+	if o.enter() != nil {
+		return nil
+	}
+	defer o.gate.RUnlock()
+	all := make(map[string]storage.PendingCount)
+	for _, s := range *o.segments.Load() {
+		s.mu.Lock()
+		for name, b := range s.pending {
+			r, ok := b.made.from(0)
+			if !ok {
+				continue
+			}
+			c, seen := all[name]
+			c.Count += b.count
+			if oldest := time.UnixMilli(r.lo).UTC(); !seen || oldest.Before(c.Oldest) {
+				c.Oldest = oldest
+			}
+			all[name] = c
+		}
+		s.mu.Unlock()
+	}
+	return all
+}
+
+// Usage implements storage.Outbox.
+func (o *Outbox) Usage() storage.Usage {
+	u := storage.Usage{Path: o.dir, FreeBytes: -1, Err: storage.ErrClosed}
+	if o.enter() != nil {
+		return u
+	}
+	defer o.gate.RUnlock()
+	u.Bytes, u.FreeBytes = o.space.usage()
+	u.Pending = int(o.pending.Load())
+	u.Err = o.failure()
+	return u
+}
+
+// Interface guard.
+var _ storage.Outbox = (*Outbox)(nil)

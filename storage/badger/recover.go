@@ -1,0 +1,302 @@
+package badger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// recover opens what is there, counts what is pending, and compares what it
+// finds with what the state file says must be there.
+func (o *Outbox) recover() error {
+	st, found, err := o.loadState()
+	if err != nil {
+		return err
+	}
+	if err := o.loadEndpoints(); err != nil {
+		return err
+	}
+	segs, losses, err := o.listSegments(st, found)
+	if err != nil {
+		return err
+	}
+	o.segments.Store(&segs)
+	if err := o.loadSegments(segs); err != nil {
+		return err
+	}
+	losses = append(losses, o.compare(st, segs)...)
+	o.resumeKeys(st, segs)
+	if loss := errors.Join(losses...); loss != nil {
+		if !o.opt.AcceptDataLoss {
+			o.poison(fmt.Errorf("data is missing (open once accepting the loss to go on): %w", loss))
+		} else {
+			o.opt.Logger.Warn("outbox goes on without what is missing", zap.String("path", o.dir), zap.Error(loss))
+		}
+	}
+	if o.failure() == nil {
+		if err := o.activate(); err != nil {
+			return err
+		}
+	}
+	o.measure()
+	return nil
+}
+
+// listSegments lines up the directories with the state. Those left by a
+// removal that was cut off are removed.
+func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []error, err error) {
+	root := filepath.Join(o.dir, segmentsDir)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing segments: %w", err)
+	}
+	known := make(map[uint32]segmentState, len(st.Segments))
+	newest := uint32(0)
+	for _, s := range st.Segments {
+		known[s.N] = s
+		newest = max(newest, s.N)
+	}
+	for _, e := range entries {
+		path := filepath.Join(root, e.Name())
+		n, err := strconv.ParseUint(e.Name(), 16, 32)
+		_, isKnown := known[uint32(n)]
+		switch {
+		case isRemoving(e.Name()), err == nil && found && !isKnown && uint32(n) < newest:
+			if err := os.RemoveAll(path); err != nil {
+				return nil, nil, fmt.Errorf("removing a segment: %w", err)
+			}
+			continue
+		case err != nil || segmentName(uint32(n)) != e.Name():
+			continue
+		}
+		s := newSegment(o, uint32(n))
+		s.recall(known[uint32(n)])
+		delete(known, uint32(n))
+		segs = append(segs, s)
+	}
+	for n := range known {
+		losses = append(losses, fmt.Errorf("segment %s is missing", segmentName(n)))
+	}
+	if !found && len(segs) > 0 {
+		losses = append(losses, fmt.Errorf("%s is missing", o.statePath()))
+	}
+	slices.SortFunc(segs, func(a, b *segment) int { return int(a.n) - int(b.n) })
+	return segs, losses, nil
+}
+
+// recall takes over what the state says; a finished segment needs no more.
+func (s *segment) recall(st segmentState) {
+	s.sealed, s.sealedAt, s.createdAt = st.Sealed, st.SealedAt, st.CreatedAt
+	if !st.Finished || len(st.Counts) != len(s.counts) {
+		return
+	}
+	data, err := os.ReadFile(s.idsPath())
+	if err != nil {
+		return
+	}
+	ids, err := decodeBloom(data)
+	if err != nil {
+		return
+	}
+	s.ids, s.stored = ids, true
+	s.first, s.last, s.events = storage.EventKey(st.First), storage.EventKey(st.Last), st.Events
+	copy(s.counts[:], st.Counts)
+	s.short = st.Short
+}
+
+// loadSegments opens and scans those that may hold something pending, side by
+// side, for a scan is bound by the processor.
+func (o *Outbox) loadSegments(segs []*segment) error {
+	work := make(chan *segment)
+	errs := make([]error, min(runtime.GOMAXPROCS(0), 4))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for s := range work {
+				if err := o.load(s, s == segs[len(segs)-1] && !s.sealed); err != nil {
+					errs[i] = errors.Join(errs[i], err)
+				}
+			}
+		})
+	}
+	for _, s := range segs {
+		if !s.stored {
+			work <- s
+		}
+	}
+	close(work)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (o *Outbox) load(s *segment, big bool) error {
+	s.use.Lock()
+	err := s.open(big)
+	s.use.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := s.view(s.scan); err != nil {
+		return fmt.Errorf("examining segment %s: %w", s.dir, err)
+	}
+	o.pending.Add(int64(s.counts[statusPending]))
+	return nil
+}
+
+// scan counts what the segment holds: events by the index of types, whose
+// keys are short, public ids for the filter, deliveries by their user meta.
+func (s *segment) scan(txn *badgerdb.Txn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	promised := 0
+	prefix := []byte{kindType}
+	err := walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
+		key := storage.EventKey(item.Key()[5:])
+		if s.events == 0 || compareKeys(key, s.first) < 0 {
+			s.first = key
+		}
+		if compareKeys(key, s.last) > 0 {
+			s.last = key
+		}
+		s.events++
+		return true, item.Value(func(v []byte) error {
+			if len(v) != 4 {
+				return errDamaged
+			}
+			promised += int(binary.BigEndian.Uint32(v))
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	prefix = []byte{kindID}
+	err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
+		s.ids.add(idHash(item.Key()[1:]))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	prefix = []byte{kindDelivery}
+	deliveries := 0
+	err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
+		deliveries++
+		return true, s.scanDelivery(item)
+	})
+	s.short = promised - deliveries
+	return err
+}
+
+func (s *segment) scanDelivery(item *badgerdb.Item) error {
+	status := item.UserMeta() & metaStatus
+	if status == 0 || int(status) >= len(s.counts) {
+		return errDamaged
+	}
+	s.counts[status]++
+	if status != statusPending {
+		return nil
+	}
+	id := storage.DeliveryID(item.Key()[1:])
+	return item.Value(func(v []byte) error {
+		h, err := decodeHead(v)
+		if err != nil {
+			return err
+		}
+		name := h.endpoint()
+		b := s.pending[string(name)]
+		if b == nil {
+			b = new(backlog)
+			s.pending[string(name)] = b
+		}
+		b.add(id.Event().Milli(), h.next == 0, h.due(id))
+		return nil
+	})
+}
+
+// compare finds what is missing: below the high-water mark, in the unbroken
+// sequence of events, or among an event's deliveries.
+func (o *Outbox) compare(st state, segs []*segment) (losses []error) {
+	known := make(map[uint32]segmentState, len(st.Segments))
+	for _, s := range st.Segments {
+		known[s.N] = s
+	}
+	var before *segment
+	for _, s := range segs {
+		if s.events == 0 && known[s.n].Events == 0 {
+			continue
+		}
+		if err := s.compare(known[s.n], before); err != nil {
+			losses = append(losses, fmt.Errorf("segment %s: %w", segmentName(s.n), err))
+		}
+		before = s
+	}
+	return losses
+}
+
+func (s *segment) compare(st segmentState, before *segment) error {
+	first, last := storage.EventKey(st.First), storage.EventKey(st.Last)
+	switch {
+	case s.events == 0:
+		return fmt.Errorf("%d events are missing", st.Events)
+	case st.Events > 0 && s.first != first:
+		return fmt.Errorf("it begins with event %x instead of %x", s.first, first)
+	case st.Events > 0 && compareKeys(s.last, last) < 0:
+		return fmt.Errorf("it ends with event %x before %x", s.last, last)
+	case st.Events > 0 && s.events != st.Events+int(s.last.Seq()-last.Seq()):
+		return fmt.Errorf("it has %d events instead of %d", s.events, st.Events+int(s.last.Seq()-last.Seq()))
+	case st.Events == 0 && s.events != 1+int(s.last.Seq()-s.first.Seq()):
+		return fmt.Errorf("it has %d events instead of %d", s.events, 1+int(s.last.Seq()-s.first.Seq()))
+	case st.Events == 0 && before != nil && before.n+1 == s.n && s.first.Seq() != before.last.Seq()+1:
+		return fmt.Errorf("events are missing before %x", s.first)
+	case s.short != st.Short:
+		return fmt.Errorf("%d deliveries are missing", s.short-st.Short)
+	}
+	return nil
+}
+
+// resumeKeys goes on after the greatest key that was ever given away.
+func (o *Outbox) resumeKeys(st state, segs []*segment) {
+	var last storage.EventKey
+	for _, s := range segs {
+		if compareKeys(s.last, last) > 0 {
+			last = s.last
+		}
+	}
+	o.lastMilli, o.seq = last.Milli(), last.Seq()
+	if high := storage.EventKey(st.HighWater); compareKeys(high, last) > 0 {
+		// The sequence goes on unbroken after a loss, and no key is given
+		// away twice.
+		o.lastMilli = high.Milli() + 1
+	}
+}
+
+// activate finds or makes the segment for new events.
+func (o *Outbox) activate() error {
+	segs := *o.segments.Load()
+	if n := len(segs); n > 0 && !segs[n-1].sealed {
+		// A crash right after the change-over leaves two that are not sealed.
+		for _, s := range segs[:n-1] {
+			s.sealed = true
+		}
+		o.active.Store(segs[n-1])
+		return o.saveState()
+	}
+	s, err := o.addSegment()
+	if err != nil {
+		return err
+	}
+	o.active.Store(s)
+	return nil
+}

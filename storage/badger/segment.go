@@ -1,0 +1,256 @@
+package badger
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// segment is one database and what is kept in memory about it.
+type segment struct {
+	o   *Outbox
+	n   uint32
+	dir string
+
+	// use is read-locked by whoever works with db and w, and locked to open
+	// or close them. No goroutine locks it twice.
+	use sync.RWMutex
+	db  *badgerdb.DB // nil while closed
+	w   *writer
+	big bool
+
+	lastUsed atomic.Int64
+
+	// mu guards everything below; it is never held over I/O.
+	mu        sync.Mutex
+	first     storage.EventKey // zero while empty
+	last      storage.EventKey
+	events    int
+	counts    [len(statusNames)]int
+	pending   map[string]*backlog
+	ids       *bloom
+	written   int64 // bytes committed to it, before compression
+	short     int   // deliveries that are missing
+	size      int64
+	sizeKnown bool
+	removed   bool
+	stored    bool // its ids are in a file beside the database
+	sealed    bool
+	// sealedAt and createdAt are in milliseconds.
+	sealedAt, createdAt int64
+}
+
+// backlog counts one endpoint's pending deliveries in a segment.
+type backlog struct {
+	fresh spread // never rescheduled, by creation
+	later spread // rescheduled, by due time
+	made  spread // all, by creation
+	count int
+}
+
+func newSegment(o *Outbox, n uint32) *segment {
+	return &segment{
+		o: o, n: n,
+		dir:     filepath.Join(o.dir, segmentsDir, segmentName(n)),
+		pending: make(map[string]*backlog),
+		ids:     newBloom(),
+	}
+}
+
+func segmentName(n uint32) string { return fmt.Sprintf("%08x", n) }
+
+// acquire returns the database, opening it if need be. The caller calls
+// s.use.RUnlock when done, and does not keep the database.
+func (s *segment) acquire() (*badgerdb.DB, error) {
+	for {
+		s.use.RLock()
+		if s.db != nil {
+			s.lastUsed.Store(s.o.opt.Now().UnixNano())
+			return s.db, nil
+		}
+		s.use.RUnlock()
+		s.use.Lock()
+		err := s.open(false)
+		s.use.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// open opens the database with big or small memtables; use is locked.
+func (s *segment) open(big bool) error {
+	if s.db != nil {
+		return nil
+	}
+	if s.isRemoved() {
+		return storage.ErrNotFound
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("creating a segment: %w", err)
+	}
+	lim := &s.o.opt.limits
+	size := lim.smallMemTable
+	if big {
+		size = lim.memTable
+	}
+	size = max(size, unflushed(s.dir))
+	opt := databaseOptions(s.dir, size, s.o.opt.Logger)
+	db, err := badgerdb.Open(opt)
+	if err != nil {
+		// A kill while a write-ahead log was created leaves it without
+		// content; the first attempt to open it fails and repairs it.
+		db, err = badgerdb.Open(opt)
+	}
+	if err != nil {
+		return fmt.Errorf("opening segment %s: %w", s.dir, err)
+	}
+	w, err := newWriter(s.o, s, db)
+	if err != nil {
+		_ = db.Close()
+		return err
+	}
+	s.db, s.w, s.big = db, w, big
+	return nil
+}
+
+// unflushed returns the memtable size that write-ahead logs left by an
+// unclean stop need: Badger gives them twice that size.
+func unflushed(dir string) int64 {
+	var size int64
+	names, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
+	for _, name := range names {
+		if fi, err := os.Stat(name); err == nil {
+			size = max(size, (fi.Size()+1)/2)
+		}
+	}
+	return size
+}
+
+// close ends the writer and closes the database; use is locked.
+func (s *segment) close() error {
+	if s.db == nil {
+		return nil
+	}
+	s.w.stop()
+	err := s.db.Close()
+	s.db, s.w = nil, nil
+	if err != nil {
+		return fmt.Errorf("closing segment %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *segment) isRemoved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removed
+}
+
+// applied takes a committed group into the counts.
+func (s *segment) applied(group []*op) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total := 0
+	for _, p := range group {
+		for i := range p.events {
+			total += s.accepted(&p.events[i])
+		}
+		for i := range p.changes {
+			total += s.changed(&p.changes[i])
+		}
+		s.written += p.queued
+	}
+	s.o.pending.Add(int64(total))
+}
+
+func (s *segment) accepted(a *acceptance) int {
+	if s.first == (storage.EventKey{}) {
+		s.first = a.key
+	}
+	s.last = a.key
+	s.events++
+	s.ids.add(a.hash)
+	s.counts[a.status] += len(a.endpoints)
+	if a.status != statusPending {
+		return 0
+	}
+	ms := a.key.Milli()
+	for _, name := range a.endpoints {
+		s.backlog(name).add(ms, true, ms)
+	}
+	return len(a.endpoints)
+}
+
+// backlog returns that of the endpoint, which is made if it is missing; mu is
+// locked.
+func (s *segment) backlog(endpoint string) *backlog {
+	b := s.pending[endpoint]
+	if b == nil {
+		b = new(backlog)
+		s.pending[strings.Clone(endpoint)] = b
+	}
+	return b
+}
+
+func (s *segment) changed(c *change) int {
+	s.counts[c.oldStatus]--
+	s.counts[c.newStatus]++
+	delta := 0
+	created := c.id.Event().Milli()
+	if c.oldStatus == statusPending {
+		b := s.backlog(c.endpoint)
+		b.remove(created, c.oldFresh, c.oldDue)
+		delta--
+		if b.count == 0 && c.newStatus != statusPending {
+			delete(s.pending, c.endpoint)
+		}
+	}
+	if c.newStatus == statusPending {
+		s.backlog(c.endpoint).add(created, c.newFresh, c.newDue)
+		delta++
+	}
+	return delta
+}
+
+func (b *backlog) add(created int64, fresh bool, due int64) {
+	b.count++
+	b.made.add(created)
+	if fresh {
+		b.fresh.add(due)
+	} else {
+		b.later.add(due)
+	}
+}
+
+func (b *backlog) remove(created int64, fresh bool, due int64) {
+	b.count--
+	b.made.remove(created)
+	if fresh {
+		b.fresh.remove(due)
+	} else {
+		b.later.remove(due)
+	}
+}
+
+// finished says that the segment gets no more events and none of its
+// deliveries is pending.
+func (s *segment) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sealed && s.counts[statusPending] == 0
+}
+
+// span returns the first and the last key, zero when there is none.
+func (s *segment) span() (first, last storage.EventKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first, s.last
+}

@@ -1,0 +1,119 @@
+package badger
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// formatVersion is that of the directory as a whole. A newer one is refused.
+const formatVersion = 1
+
+// state is what an outbox knows about itself apart from its segments, so
+// that what they lose is noticed.
+type state struct {
+	Format int `json:"format"`
+
+	// HighWater is a key up to which everything is synced.
+	HighWater hexKey         `json:"high_water"`
+	Segments  []segmentState `json:"segments"`
+}
+
+// segmentState is what is known about one segment. First, Last and Events
+// are exact when it is sealed, and lower bounds before.
+type segmentState struct {
+	N      uint32 `json:"n"`
+	First  hexKey `json:"first"`
+	Last   hexKey `json:"last"`
+	Events int    `json:"events"`
+	Counts []int  `json:"counts,omitempty"`
+	// Short is the number of deliveries whose loss was accepted.
+	Short     int   `json:"short,omitempty"`
+	CreatedAt int64 `json:"created_at"`
+	SealedAt  int64 `json:"sealed_at,omitempty"`
+	Sealed    bool  `json:"sealed,omitempty"`
+	// Finished says that nothing in it is pending, so that it is not read
+	// when the outbox opens.
+	Finished bool `json:"finished,omitempty"`
+}
+
+// hexKey is an event key in JSON.
+type hexKey storage.EventKey
+
+// MarshalText implements encoding.TextMarshaler.
+func (k hexKey) MarshalText() ([]byte, error) {
+	return hex.AppendEncode(nil, k[:]), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *hexKey) UnmarshalText(b []byte) error {
+	if n, err := hex.Decode(k[:], b); err != nil || n != len(k) || len(b) != 2*len(k) {
+		return errors.New("event key is not 20 hexadecimal digits")
+	}
+	return nil
+}
+
+// stateFile writes the state, when it changed.
+type stateFile struct {
+	mu   sync.Mutex
+	last []byte
+}
+
+func (o *Outbox) statePath() string { return filepath.Join(o.dir, "STATE") }
+
+// loadState reads the state; found says whether there is one.
+func (o *Outbox) loadState() (st state, found bool, err error) {
+	b, err := os.ReadFile(o.statePath())
+	if errors.Is(err, os.ErrNotExist) {
+		return st, false, nil
+	}
+	if err != nil {
+		return st, false, fmt.Errorf("reading the outbox's state: %w", err)
+	}
+	if err := json.Unmarshal(b, &st); err != nil {
+		return st, true, fmt.Errorf("reading %s: %w", o.statePath(), err)
+	}
+	if st.Format > formatVersion {
+		return st, true, fmt.Errorf("outbox has format %d and this program knows formats up to %d: use a newer one", st.Format, formatVersion)
+	}
+	return st, true, nil
+}
+
+// saveState makes the state as it is durable.
+func (o *Outbox) saveState() error {
+	o.state.mu.Lock()
+	defer o.state.mu.Unlock()
+	st := state{Format: formatVersion}
+	for _, s := range *o.segments.Load() {
+		s.mu.Lock()
+		if !s.removed {
+			st.Segments = append(st.Segments, segmentState{
+				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: s.counts[:], Short: s.short,
+				CreatedAt: s.createdAt, SealedAt: s.sealedAt, Sealed: s.sealed,
+				Finished: s.sealed && s.counts[statusPending] == 0 && s.stored,
+			})
+		}
+		if s.last != (storage.EventKey{}) {
+			st.HighWater = hexKey(s.last)
+		}
+		s.mu.Unlock()
+	}
+	b, err := json.MarshalIndent(&st, "", "\t")
+	if err != nil {
+		return fmt.Errorf("writing the outbox's state: %w", err)
+	}
+	if string(b) == string(o.state.last) {
+		return nil
+	}
+	if err := replaceFile(o.statePath(), append(b, '\n')); err != nil {
+		return err
+	}
+	o.state.last = b
+	return nil
+}
