@@ -3,9 +3,14 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/promptreports/caddy-webhooks/module/internal/event"
+	"go.uber.org/zap"
+
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
@@ -36,40 +41,209 @@ type Options struct {
 	// Rand returns evenly spread numbers in [0, 1) for jitter. It must be
 	// safe for concurrent use. The default is math/rand/v2.Float64.
 	Rand func() float64
+
+	// MaxPinned bounds the memory for the bodies of events that wait, in
+	// bytes. Beyond it a body is read again when it is sent. The default is
+	// 64 MiB.
+	MaxPinned int64
 }
 
-// Publication is an event to be published, with the W3C trace context that it
-// came with.
-type Publication struct {
-	Event                   *event.Event
-	TraceParent, TraceState string
+const defaultMaxPinned = 64 << 20
+
+// Engine sends what the outbox holds. It outlives the configurations that it
+// is given one after the other, so that a reload interrupts nothing.
+//
+// One lock guards all queues. Nothing is done under it that waits or that
+// grows with the number of endpoints, except when a configuration is attached
+// or an operator asks.
+type Engine struct {
+	outbox storage.Outbox
+	now    func() time.Time
+	rand   func() float64
+	send   func(context.Context, *Message) Outcome
+
+	// epoch is the zero of the engine's own clock.
+	epoch     time.Time
+	wallEpoch time.Time
+
+	// current is what Publish matches against, nil before the first Attach.
+	current atomic.Pointer[binding]
+
+	scratch sync.Pool // of *publishing
+
+	// ctx ends when attempts under way are cut off.
+	ctx    context.Context
+	cutOff context.CancelFunc
+
+	// saving is held by whoever writes the state of an endpoint.
+	saving chan struct{}
+
+	running sync.WaitGroup // workers and readers
+
+	mu       sync.Mutex
+	idle     sync.Cond // workers without work wait here
+	queues   map[string]*queue
+	leases   []*Lease
+	states   map[string]storage.EndpointState // of endpoints not yet seen
+	dispatch dispatcher
+	readers  readers
+	pinned   int64
+	most     int64 // the bound of pinned
+	merges   uint64
+	tests    int
+	stopping bool
+	closed   bool
+	failure  error
+	drained  chan struct{} // closed when nothing is in flight; nil where nobody waits
 }
 
-type Engine struct{ opts Options }
+// binding is a snapshot with the queues of its endpoints, parallel to Names.
+type binding struct {
+	*Snapshot
+	queues []*queue
+}
 
-type Lease struct{}
+// New makes an engine for what is in the outbox. It sends nothing before a
+// snapshot is attached.
+func New(opts Options) (*Engine, error) { return newEngine(opts, Send) }
 
-func New(opts Options) (*Engine, error)             { return &Engine{opts: opts}, nil }
-func (e *Engine) Outbox() storage.Outbox            { return e.opts.Outbox }
-func (e *Engine) Snapshot() *Snapshot               { return nil }
-func (e *Engine) Attach(s *Snapshot) *Lease         { return nil }
-func (l *Lease) Release()                           {}
-func (e *Engine) Quiesce(ctx context.Context) error { return nil }
-func (e *Engine) Close() error                      { return nil }
-func (e *Engine) Publish(ctx context.Context, publications []Publication) ([]storage.Accepted, error) {
-	return nil, ErrNotStarted
+func newEngine(opts Options, send func(context.Context, *Message) Outcome) (*Engine, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Rand == nil {
+		opts.Rand = rand.Float64
+	}
+	if opts.MaxPinned == 0 {
+		opts.MaxPinned = defaultMaxPinned
+	}
+	states, err := opts.Outbox.EndpointStates(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("reading the states of endpoints: %w", err)
+	}
+	e := &Engine{
+		outbox: opts.Outbox, now: opts.Now, rand: opts.Rand, send: send, most: opts.MaxPinned,
+		epoch: time.Now(), wallEpoch: opts.Now(),
+		saving: make(chan struct{}, 1), queues: make(map[string]*queue), states: states,
+	}
+	e.scratch.New = func() any { return new(publishing) }
+	e.idle.L = &e.mu
+	e.ctx, e.cutOff = context.WithCancel(context.Background())
+	return e, nil
 }
-func (e *Engine) Test(ctx context.Context, endpoint string, ev *event.Event) (*storage.Delivery, *storage.Attempt, error) {
-	return nil, nil, ErrNotStarted
+
+// clock is the engine's own time, which never jumps.
+func (e *Engine) clock() time.Duration { return time.Since(e.epoch) }
+
+// wallClock is the time by which deliveries age. It is behind the wall clock
+// after that jumped forward, because a jump must not end deliveries.
+func (e *Engine) wallClock() time.Time {
+	wall, steady := e.now(), e.wallEpoch.Add(e.clock())
+	if wall.After(steady.Add(time.Minute)) {
+		return steady
+	}
+	return wall
 }
-func (e *Engine) Retry(ctx context.Context, id storage.DeliveryID) (*storage.Delivery, error) {
-	return nil, ErrNotStarted
+
+// Outbox returns the outbox that the engine was made for.
+func (e *Engine) Outbox() storage.Outbox { return e.outbox }
+
+// Snapshot returns the current configuration, or the last one where none is
+// attached; nil before the first Attach.
+func (e *Engine) Snapshot() *Snapshot {
+	if b := e.current.Load(); b != nil {
+		return b.Snapshot
+	}
+	return nil
 }
-func (e *Engine) Cancel(ctx context.Context, id storage.DeliveryID) (*storage.Delivery, error) {
-	return nil, ErrNotStarted
+
+// Quiesce ends sending for good: no attempt is started any more, and those
+// under way are waited for until ctx ends, when they are cut off, recorded as
+// interrupted, and left due. It then returns the error of ctx. Accepting goes
+// on.
+func (e *Engine) Quiesce(ctx context.Context) error {
+	e.mu.Lock()
+	e.stopping = true
+	drained := e.wait()
+	e.mu.Unlock()
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-drained:
+		return nil
+	default:
+	}
+	e.cutOff()
+	<-drained
+	return ctx.Err()
 }
-func (e *Engine) Pause(ctx context.Context, endpoint, reason string) error { return ErrNotStarted }
-func (e *Engine) Resume(ctx context.Context, endpoint string) error        { return ErrNotStarted }
-func (e *Engine) Endpoint(name string) (EndpointStatus, bool)              { return EndpointStatus{}, false }
-func (e *Engine) Endpoints() []EndpointStatus                              { return nil }
-func (e *Engine) Status() Status                                           { return Status{} }
+
+// wait returns a channel that is closed when nothing is in flight. The caller
+// holds the lock.
+func (e *Engine) wait() <-chan struct{} {
+	if e.drained == nil {
+		e.drained = make(chan struct{})
+	}
+	drained := e.drained
+	e.checkDrained()
+	return drained
+}
+
+// checkDrained wakes those who wait for the end of all attempts. The caller
+// holds the lock.
+func (e *Engine) checkDrained() {
+	if e.drained != nil && e.dispatch.inFlight == 0 && e.tests == 0 {
+		close(e.drained)
+		e.drained = nil
+	}
+}
+
+// Close cuts off the attempts under way, if Quiesce left any, and ends the
+// engine's goroutines. The caller closes the outbox afterwards. Close is
+// idempotent and returns nil.
+func (e *Engine) Close() error {
+	cut, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = e.Quiesce(cut) // its error says no more than that attempts were cut off
+	e.cutOff()
+	e.mu.Lock()
+	e.closed = true
+	e.dispatch.stopTimer()
+	e.idle.Broadcast()
+	e.mu.Unlock()
+	e.running.Wait()
+	return nil
+}
+
+// halted says whether nothing may be sent or read. The caller holds the lock.
+func (e *Engine) halted() bool {
+	return e.stopping || e.closed || e.failure != nil || len(e.leases) == 0
+}
+
+// fail ends sending because the outbox cannot record anything any more.
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	first := e.failure == nil && !e.closed
+	if first {
+		e.failure = err
+	}
+	e.mu.Unlock()
+	if first {
+		e.logger().Error("the outbox failed; nothing is sent until the process restarts", zap.Error(err))
+	}
+}
+
+// isFatal says whether the outbox will never record anything any more.
+func isFatal(err error) bool {
+	return errors.Is(err, storage.ErrFailed) || errors.Is(err, storage.ErrClosed)
+}
+
+func (e *Engine) logger() *zap.Logger {
+	if s := e.Snapshot(); s != nil {
+		return s.Logger
+	}
+	return zap.NewNop()
+}

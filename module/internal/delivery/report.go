@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"time"
+
+	"github.com/promptreports/caddy-webhooks/storage"
 )
 
 // EndpointStatus describes an endpoint to people and programs.
@@ -96,4 +98,93 @@ type Status struct {
 
 	// Healthy, Failing and Paused count the configured endpoints.
 	Healthy, Failing, Paused int
+}
+
+// Endpoint returns the status of a configured endpoint.
+func (e *Engine) Endpoint(name string) (EndpointStatus, bool) {
+	pending := e.outbox.Pending()[name]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q := e.queues[name]
+	if q == nil || q.config == nil {
+		return EndpointStatus{}, false
+	}
+	return e.describe(q, pending), true
+}
+
+// Endpoints returns the status of every configured endpoint, sorted by name.
+func (e *Engine) Endpoints() []EndpointStatus {
+	b := e.current.Load()
+	if b == nil {
+		return nil
+	}
+	pending := e.outbox.Pending()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	statuses := make([]EndpointStatus, 0, len(b.queues))
+	for _, q := range b.queues {
+		if q.config != nil { // a reload may have come between
+			statuses = append(statuses, e.describe(q, pending[q.name]))
+		}
+	}
+	return statuses
+}
+
+// describe makes the status of an endpoint. The caller holds the lock.
+func (e *Engine) describe(q *queue, pending storage.PendingCount) EndpointStatus {
+	now, wall := e.clock(), e.now()
+	s := EndpointStatus{
+		Name: q.name, Since: q.recent.changed, Pending: pending.Count, OldestPending: pending.Oldest,
+		InFlight: q.inFlight, Limit: q.limit(),
+		LastSuccess: q.recent.success, LastFailure: q.recent.failure, LastCode: q.recent.code,
+	}
+	s.Health, s.Reason = q.healthNow()
+	if s.Health == Failing {
+		s.NextProbe = wall.Add(max(q.health.nextProbe-now, 0))
+	}
+	if q.holdUntil > now {
+		s.HeldUntil = wall.Add(q.holdUntil - now)
+	}
+	return s
+}
+
+// Status returns the status of the engine.
+func (e *Engine) Status() Status {
+	pending := e.outbox.Pending()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := Status{State: StateRunning, Err: e.failure, InFlight: e.dispatch.inFlight}
+	switch {
+	case e.closed:
+		s.State = StateClosed
+	case e.failure != nil:
+		s.State = StateFailed
+	case e.stopping:
+		s.State = StateStopping
+	case len(e.leases) == 0:
+		s.State = StateIdle
+	}
+	for name, p := range pending {
+		s.Pending += p.Count
+		if q := e.queues[name]; q == nil || q.config == nil {
+			s.Orphaned += p.Count
+		}
+		if s.OldestPending.IsZero() || (!p.Oldest.IsZero() && p.Oldest.Before(s.OldestPending)) {
+			s.OldestPending = p.Oldest
+		}
+	}
+	for _, q := range e.queues {
+		if q.config == nil {
+			continue
+		}
+		switch health, _ := q.healthNow(); health {
+		case Healthy:
+			s.Healthy++
+		case Failing:
+			s.Failing++
+		case Paused:
+			s.Paused++
+		}
+	}
+	return s
 }

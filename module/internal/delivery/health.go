@@ -1,0 +1,135 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// The figures of an endpoint's health.
+const (
+	// failingEvents is the number of distinct events over which attempts must
+	// fail, with no answer in between, before an endpoint is failing: one
+	// event that a receiver cannot digest says nothing about the receiver.
+	failingEvents = 3
+
+	// firstProbe and lastProbe are the shortest and the longest wait for the
+	// next probe of a failing endpoint; each is twice the one before.
+	firstProbe = 5 * time.Second
+	lastProbe  = 5 * time.Minute
+
+	// probeJitter spreads the probes, so that endpoints on one host do not
+	// come back in step.
+	probeJitter = 0.2
+
+	// rampStep is the shortest time between two doublings of what a
+	// recovering endpoint gets at once.
+	rampStep = 5 * time.Second
+)
+
+// health tells whether an endpoint works, from the attempts made to it. It is
+// a pure state machine: time and randomness are passed in, and it is guarded
+// by the lock of its owner.
+//
+// healthy → failing: attempts to failingEvents distinct events failed in a
+// row. failing → healthy: the receiver answered. A recovering endpoint starts
+// with one attempt at once, and earns a doubling every rampStep. One that
+// fails again before its ramp is over goes on with the backoff it had.
+type health struct {
+	failing bool
+
+	// seen are the distinct events of the failures in a row.
+	seen  [failingEvents]storage.EventKey
+	count int
+
+	// since is when the first failure of the row happened.
+	since time.Time
+
+	// backoff is the wait before the next probe; zero when nothing is wrong.
+	backoff   time.Duration
+	nextProbe time.Duration
+	probing   bool
+
+	// ramp is how many attempts a recovering endpoint gets at once; zero when
+	// it has recovered.
+	ramp   int
+	rampAt time.Duration
+}
+
+// resume makes the health that of an endpoint which was failing since then
+// when the process ended. Its first probe is spread, because after a restart
+// all endpoints start at once.
+func (h *health) resume(now time.Duration, since time.Time, random float64) {
+	h.failing, h.since, h.backoff = true, since, firstProbe
+	h.nextProbe = now + time.Duration(random*float64(firstProbe))
+}
+
+// probeNow lets the next probe of a failing endpoint go out at once.
+func (h *health) probeNow(now time.Duration) {
+	if h.failing {
+		h.nextProbe = min(h.nextProbe, now)
+	}
+}
+
+// limit returns how many attempts may be under way at once while the endpoint
+// is not failing.
+func (h *health) limit(most int) int {
+	if h.ramp > 0 {
+		return min(h.ramp, most)
+	}
+	return most
+}
+
+// answered is told an attempt that the receiver answered, unless with a
+// refusal to work. It says whether the endpoint recovered.
+func (h *health) answered(now time.Duration, most int) bool {
+	h.count, h.since = 0, time.Time{}
+	if h.failing {
+		h.failing, h.probing = false, false
+		h.ramp, h.rampAt = 1, now+rampStep
+		return true
+	}
+	if h.ramp > 0 && now >= h.rampAt {
+		h.ramp, h.rampAt = h.ramp*2, now+rampStep
+		if h.ramp >= most {
+			h.ramp, h.backoff = 0, 0
+		}
+	}
+	return false
+}
+
+// failed is told an attempt that failed. It says whether the endpoint turned
+// failing. Failures of attempts that began before it did change nothing.
+func (h *health) failed(now time.Duration, wall time.Time, probe bool, key storage.EventKey, random float64) bool {
+	if h.failing {
+		if probe {
+			h.probing = false
+			h.schedule(now, random)
+		}
+		return false
+	}
+	if h.count == 0 {
+		h.since = wall
+	}
+	for i := range h.count {
+		if h.seen[i] == key {
+			return false
+		}
+	}
+	h.seen[h.count] = key
+	if h.count++; h.count < failingEvents {
+		return false
+	}
+	h.failing, h.ramp, h.count = true, 0, 0
+	h.schedule(now, random)
+	return true
+}
+
+// schedule sets the time of the next probe.
+func (h *health) schedule(now time.Duration, random float64) {
+	if h.backoff == 0 {
+		h.backoff = firstProbe
+	}
+	h.nextProbe = now + h.backoff + time.Duration(float64(h.backoff)*probeJitter*(2*random-1))
+	h.backoff = min(2*h.backoff, lastProbe)
+}

@@ -1,0 +1,177 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// land takes a flight's delivery back into its queue, or forgets it, and
+// draws the conclusions for the endpoint. The caller holds the lock, which is
+// given up where the conclusions must be kept.
+func (e *Engine) land(j *job) {
+	f, q, d := &j.flight, j.flight.q, &e.dispatch
+	now := e.clock()
+	before, _ := q.healthNow()
+	e.unpin(&f.item)
+	e.learn(j, now)
+	q.land(f)
+	if q.links.where == inThrottled {
+		d.least = min(d.least, q.inFlight)
+	}
+	switch j.result.fate {
+	case fatePending, fateAgain:
+		f.due = now + j.result.wait
+		switch {
+		case !q.serves():
+			q.lower(f.position())
+		case j.result.front && q.win.len() < windowSize:
+			q.win.pushFront(f.item)
+		default:
+			q.put(f.item, now, e.unpin)
+		}
+	case fateFinished, fateForgotten:
+	}
+	after, reason := q.healthNow()
+	e.refresh(q, now) // this worker takes next, so no other is woken
+	keep := after != before && (before == Failing || after == Failing || j.result.gone)
+	if keep || j.noteworthy() {
+		e.mu.Unlock()
+		e.report(j, before, after, reason)
+		if keep {
+			e.keepState(q)
+		}
+		e.mu.Lock()
+	}
+	// Only now is the slot free: whatever waits for the end of all attempts
+	// must find everything recorded.
+	d.inFlight--
+	e.checkDrained()
+	j.forget()
+}
+
+// learn draws the conclusions from an attempt.
+func (e *Engine) learn(j *job, now time.Duration) {
+	f, q, r := &j.flight, j.flight.q, &j.result
+	if r.hold > 0 {
+		q.holdUntil = max(q.holdUntil, now+r.hold)
+	}
+	switch {
+	case r.tried && r.sick:
+		q.recent.failure, q.recent.code = e.now(), j.outcome.Attempt.Code
+		if q.health.failed(now, q.recent.failure, f.probe, f.id.Event(), e.rand()) {
+			q.recent.changed = q.recent.failure
+			q.state.FailingSince = q.health.since
+			q.win.each(e.unpin)
+		}
+	case r.tried:
+		q.recent.code = j.outcome.Attempt.Code
+		if j.outcome.Attempt.Verdict == VerdictSuccess {
+			q.recent.success = e.now()
+		} else {
+			q.recent.failure = e.now()
+		}
+		if q.health.answered(now, f.config.MaxInFlight) {
+			q.recent.changed = e.now()
+			q.state.FailingSince = time.Time{}
+		}
+	case f.probe:
+		q.health.probing = false
+	}
+	if r.panicked && f.probe {
+		q.health.schedule(now, e.rand())
+	}
+	if r.gone && !q.state.Paused {
+		q.state.Paused, q.state.Reason, q.state.Since = true, reasonGone, e.now()
+		q.recent.changed = q.state.Since
+		q.clear(e.unpin)
+	}
+}
+
+// noteworthy says whether a flight is worth a line in the log.
+func (j *job) noteworthy() bool {
+	return j.result.tried && j.outcome.Attempt.Verdict != VerdictSuccess
+}
+
+// report logs a flight and tells the observer what changed.
+func (e *Engine) report(j *job, before, after EndpointHealth, reason string) {
+	f := &j.flight
+	if after != before {
+		f.snap.Observer.EndpointChanged(f.q.name, before, after, reason)
+	}
+	e.mu.Lock()
+	line := j.noteworthy() && f.q.recent.logs.take(e.clock())
+	change := after != before && f.q.recent.logs.takeChange(e.clock())
+	e.mu.Unlock()
+	a := &j.outcome.Attempt
+	if line {
+		fields := []zap.Field{
+			zap.String("endpoint", f.q.name), zap.Stringer("delivery", f.id), zap.String("event", j.message.EventID),
+			zap.Int("attempt", a.Number), zap.String("verdict", a.Verdict), zap.String("code", a.Code),
+			zap.Int("status_code", a.StatusCode), zap.Duration("duration", a.Duration),
+			zap.String("delivery_status", string(j.one[0].Status)),
+		}
+		if !a.NextAttemptAt.IsZero() {
+			fields = append(fields, zap.Time("next_attempt_at", a.NextAttemptAt))
+		}
+		f.snap.Logger.Warn("an attempt failed", fields...)
+	}
+	if change {
+		f.snap.Logger.Warn("an endpoint changed", zap.String("endpoint", f.q.name),
+			zap.String("from", string(before)), zap.String("to", string(after)), zap.String("reason", reason))
+	}
+}
+
+// forget lets go of what a flight held in memory.
+func (j *job) forget() {
+	j.flight, j.message, j.outcome = flight{}, Message{}, Outcome{}
+	j.one[0] = storage.Settlement{}
+}
+
+// keepState writes an endpoint's state to the outbox. An error costs no more
+// than that a restart does not know of the change.
+func (e *Engine) keepState(q *queue) {
+	e.saving <- struct{}{}
+	defer func() { <-e.saving }()
+	e.mu.Lock()
+	state := q.state
+	e.mu.Unlock()
+	if err := e.outbox.SetEndpointState(context.Background(), q.name, state); err != nil {
+		e.logger().Error("recording the state of an endpoint", zap.String("endpoint", q.name), zap.Error(err))
+	}
+}
+
+// logBudget bounds the lines about one endpoint: at most linesPerHour about
+// attempts and changesPerHour about its health, in any hour by the clock.
+type logBudget struct {
+	hour           int64
+	lines, changes int
+}
+
+const (
+	linesPerHour   = 50
+	changesPerHour = 30
+)
+
+func (b *logBudget) turn(now time.Duration) {
+	if hour := int64(now/time.Hour) + 1; hour != b.hour {
+		*b = logBudget{hour: hour}
+	}
+}
+
+// take says whether a line about an attempt may be logged.
+func (b *logBudget) take(now time.Duration) bool {
+	b.turn(now)
+	b.lines++
+	return b.lines <= linesPerHour
+}
+
+// takeChange says whether a line about the endpoint's health may be logged.
+func (b *logBudget) takeChange(now time.Duration) bool {
+	b.turn(now)
+	b.changes++
+	return b.changes <= changesPerHour
+}
