@@ -37,7 +37,11 @@ func (e *ConfigError) Error() string {
 	path := e.Path
 	var b strings.Builder
 	if len(path) > 1 && path[0] == "endpoints" {
-		fmt.Fprintf(&b, "endpoint %s: ", path[1])
+		name := path[1]
+		if !nameForm.MatchString(name) {
+			name = strconv.Quote(name)
+		}
+		b.WriteString("endpoint " + name + ": ")
 		path = path[2:]
 	}
 	if n := len(path); n > 0 && isIndex(path[n-1]) { // helps machines only
@@ -132,7 +136,7 @@ func (a *App) checkEndpoints(policy *egress.Policy) error {
 func (a *App) checkEndpoint(name string, e *Endpoint, policy *egress.Policy) error {
 	switch {
 	case !nameForm.MatchString(name):
-		return fmt.Errorf("'%s' cannot be an endpoint's name: a name has 1 to 128 letters, digits and . _ ~ : -, and starts with a letter or a digit", name)
+		return errors.New("the name has other than 1 to 128 letters, digits and . _ ~ : -, or starts with neither a letter nor a digit")
 	case e == nil:
 		return errors.New("has no configuration")
 	}

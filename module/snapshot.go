@@ -277,20 +277,18 @@ func (b *builder) transportOf(e *Endpoint) json.RawMessage {
 	}
 }
 
-// defaultTransport is the configuration of the transport where none is given.
-const defaultTransport = `{"protocol":"http"}`
-
 // transport loads a transport, once for each text of configuration.
 func (b *builder) transport(raw json.RawMessage) (http.RoundTripper, error) {
-	if len(raw) == 0 {
-		raw = json.RawMessage(defaultTransport)
-	}
 	if t, ok := b.transports[string(raw)]; ok {
 		return t, nil
 	}
+	config, err := transportDefaults(raw)
+	if err != nil {
+		return nil, err
+	}
 	holder := struct {
 		Raw json.RawMessage `caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
-	}{raw}
+	}{config}
 	loaded, err := b.ctx.LoadModule(&holder, "Raw")
 	if err != nil {
 		return nil, err
