@@ -62,13 +62,15 @@ func Send(ctx context.Context, m *Message) Outcome {
 	defer w.end()
 
 	// Never http.Client, which follows redirects and keeps cookies.
-	res, err := m.Endpoint.Transport.RoundTrip(w.request(m))
+	r := w.request(m)
+	res, err := m.Endpoint.Transport.RoundTrip(r)
 	out := Outcome{Attempt: storage.Attempt{Number: m.Number, StartedAt: w.start}}
 	if err != nil {
 		w.failed(ctx, &out.Attempt, err)
 		return out
 	}
 	w.answered(m, &out, res)
+	w.recycle(r.Header)
 	return out
 }
 
@@ -91,7 +93,7 @@ func (w *wire) request(m *Message) *http.Request {
 
 func (w *wire) header(m *Message) http.Header {
 	e, names := m.Endpoint, namesFor(m.HeaderPrefix)
-	h := make(http.Header, 7+len(e.Header)+3*len(e.Signers))
+	h := headers.Get().(http.Header)
 	w.set(h, "User-Agent", m.UserAgent)
 	w.set(h, "Content-Type", "application/json")
 	w.set(h, names.event, m.Type)
@@ -140,7 +142,7 @@ func namesFor(prefix string) *headerNames {
 // failed records an attempt without an answer.
 func (w *wire) failed(ctx context.Context, a *storage.Attempt, err error) {
 	a.Duration = time.Since(w.start)
-	a.Phases = w.phases(0, a.Duration)
+	a.Phases = w.phases(-1, a.Duration)
 	a.RemoteAddr = w.remoteAddr()
 	a.Verdict, a.Code = VerdictRetry, w.classify(err)
 	if errors.Is(ctx.Err(), context.Canceled) && !w.expired() {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -113,6 +114,19 @@ func (w *wire) handshakeDone(_ tls.ConnectionState, err error) {
 	}
 }
 
+// headers keeps the maps of requests that are over.
+var headers = sync.Pool{New: func() any { return make(http.Header, 16) }}
+
+// recycle gives the header map of a request back, where the transport is
+// known to be done with it: its answer's body is closed (see
+// http.RoundTripper), and nothing of it is being written any more.
+func (w *wire) recycle(h http.Header) {
+	if w.wrote.Load() != 0 {
+		clear(h)
+		headers.Put(h)
+	}
+}
+
 // set adds a header with one value, whose name is canonical.
 func (w *wire) set(h http.Header, name, value string) {
 	if w.used == len(w.values) {
@@ -125,7 +139,7 @@ func (w *wire) set(h http.Header, name, value string) {
 }
 
 // phases divides the time until the end of the body. responded is when the
-// head of the answer was there, or 0.
+// head of the answer was there, or negative.
 func (w *wire) phases(responded, ended time.Duration) storage.Phases {
 	var p storage.Phases
 	connected, wrote := time.Duration(w.connected.Load()), time.Duration(w.wrote.Load())
@@ -138,12 +152,12 @@ func (w *wire) phases(responded, ended time.Duration) storage.Phases {
 			p.TLS = ended - time.Duration(from)
 		}
 	}
+	waited := ended
+	if responded >= 0 {
+		waited, p.Body = responded, ended-responded
+	}
 	if connected == 0 {
 		return p
-	}
-	waited := ended
-	if responded > 0 {
-		waited, p.Body = responded, ended-responded
 	}
 	if wrote == 0 || wrote > waited { // the answer came before all was sent
 		p.Write = waited - connected
