@@ -1,7 +1,7 @@
 package signature
 
 import (
-	"crypto/sha1" //nolint:gosec // an HMAC is safe with SHA-1, and some receivers know no other
+	"crypto/sha1" // an HMAC is safe with SHA-1, and some receivers know no other
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
