@@ -552,7 +552,7 @@ func (o *Outbox) admit(p *op) error {
 			n += len(p.events[i].endpoints)
 		}
 	}
-	if n > 0 && o.pending.Load()+int64(n) > int64(o.opt.MaxPending) {
+	if n > 0 && o.pending.Load()+int64(n) > int64(o.bounds.Load().maxPending) {
 		return storage.ErrBacklogFull
 	}
 	return o.room(p.queued)

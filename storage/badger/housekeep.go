@@ -211,7 +211,7 @@ func (o *Outbox) closeIdle() {
 // retain removes finished segments: those older than the retention, and the
 // oldest while the outbox is near its greatest size.
 func (o *Outbox) retain() error {
-	before := o.opt.Now().Add(-o.opt.Retention)
+	before := o.opt.Now().Add(-o.bounds.Load().retention)
 	bytes := o.space.bytes.Load()
 	removed := 0
 	for _, s := range *o.segments.Load() {
@@ -222,7 +222,7 @@ func (o *Outbox) retain() error {
 			continue
 		}
 		_, last := s.span()
-		if last.Time().After(before) && bytes < o.opt.MaxSize/10*9 {
+		if last.Time().After(before) && bytes < o.bounds.Load().maxSize/10*9 {
 			continue
 		}
 		bytes -= s.measure()

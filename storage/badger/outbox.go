@@ -23,6 +23,9 @@ type Outbox struct {
 	opt  Options
 	lock *dirLock
 
+	// bounds hold the options that Configure changes.
+	bounds atomic.Pointer[bounds]
+
 	// gate is read-locked by every call and locked by Close: iterators on a
 	// closed Badger database panic, so no call may overlap the closing.
 	gate   sync.RWMutex
@@ -90,6 +93,7 @@ func Open(dir string, opt Options) (*Outbox, error) {
 		wake:       make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 	}
+	o.setBounds(opt)
 	o.segments.Store(new([]*segment))
 	if err := o.recover(); err != nil {
 		o.closeSegments()

@@ -53,10 +53,10 @@ func (o *Outbox) askSpace() {
 func (o *Outbox) room(size int64) error {
 	o.askSpace()
 	bytes, free := o.space.usage()
-	if free >= 0 && free < o.opt.MinFree+2*o.opt.limits.memTable+size {
+	if free >= 0 && free < o.bounds.Load().minFree+2*o.opt.limits.memTable+size {
 		return storage.ErrFull
 	}
-	if bytes+size > o.opt.MaxSize {
+	if bytes+size > o.bounds.Load().maxSize {
 		o.wakeHousekeeper()
 		return storage.ErrFull
 	}
@@ -86,7 +86,7 @@ func (o *Outbox) keepReserve() {
 	if fi, err := os.Stat(o.reservePath()); err == nil && fi.Size() == size {
 		return
 	}
-	if _, free := o.space.usage(); free >= 0 && free < o.opt.MinFree+2*o.opt.limits.memTable+size {
+	if _, free := o.space.usage(); free >= 0 && free < o.bounds.Load().minFree+2*o.opt.limits.memTable+size {
 		return
 	}
 	if err := allocateFile(o.reservePath(), size); err != nil {
