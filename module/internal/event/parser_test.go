@@ -1,6 +1,7 @@
 package event
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +251,7 @@ func TestNotJSStable(t *testing.T) {
 		{"empty name twice", `"":1,"":2`, "/data/", 36},
 		{"prototype twice", `"__proto__":1,"__proto__":2`, "/data/__proto__", 45},
 		{"name twice among many", many + `,"key_50":0`, "/data/key_50", int64(32 + len(many))},
+		{"two names twice among many", many + `,"key_70":0,"key_20":0`, "/data/key_70", int64(32 + len(many))},
 		{"number in an object after a reordered one", `"o":{"b":1,"1":1},"p":{"q":1e400}`, "/data/p/q", 58},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -400,5 +402,21 @@ func TestAllocations(t *testing.T) {
 	in := []byte(example)
 	if got := testing.AllocsPerRun(200, func() { _, _ = p.Event(in) }); got > 4 {
 		t.Errorf("got %v allocations for the documentation's event, want 4 at most", got)
+	}
+}
+
+// TestMemory holds the promise of one output buffer and little else.
+func TestMemory(t *testing.T) {
+	p := Parser{}
+	in := []byte(exampleWithData(t, 4<<20))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	ev, prob := p.Event(in)
+	runtime.ReadMemStats(&after)
+	if prob != nil {
+		t.Fatal(prob)
+	}
+	if got, want := after.TotalAlloc-before.TotalAlloc, uint64(len(in)+len(in)/8); got > want {
+		t.Errorf("got %d bytes allocated for an event of %d, want %d at most", got, len(ev.Body), want)
 	}
 }

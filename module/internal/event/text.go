@@ -16,9 +16,8 @@ var plain = func() (t [256]bool) {
 // str reads a string and writes it as JSON.stringify does: whatever has no
 // need to be escaped is not (ECMA-262, section 25.5.4.2, QuoteJSONString).
 func (s *scanner) str() bool {
-	s.out = append(s.out, '"')
-	s.pos++
 	from := s.pos
+	s.pos++
 	for {
 		in, pos := s.in, s.pos
 		for pos < len(in) && plain[in[pos]] {
@@ -30,8 +29,8 @@ func (s *scanner) str() bool {
 		}
 		switch in[pos] {
 		case '"':
-			s.out = append(append(s.out, in[from:pos]...), '"')
 			s.pos++
+			s.out = append(s.out, in[from:s.pos]...)
 			return true
 		case '\\':
 			s.out = append(s.out, in[from:pos]...)
