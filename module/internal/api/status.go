@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
@@ -49,8 +50,8 @@ func (h *Handler) status(req *request) (any, error) {
 	if usage.FreeBytes >= 0 {
 		v.Outbox.FreeBytes = &usage.FreeBytes
 	}
-	if usage.Err != nil {
-		text := usage.Err.Error()
+	if err := cmp.Or(usage.Err, st.Err); err != nil {
+		text := err.Error()
 		v.Outbox.Error = &text
 	}
 	return v, nil
