@@ -1,26 +1,34 @@
 package badger
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/promptreports/caddy-webhooks/storage"
+	"github.com/promptreports/caddy-webhooks/storage/storagetest"
 )
 
-func TestSmoke(t *testing.T) {
-	o, err := Open(t.TempDir()+"/o", Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "a", Type: "t", Body: []byte("x"), Endpoints: []string{"e", "f"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(a)
-	d, err := o.Due(t.Context(), "e", storage.Position{}, 10)
-	t.Log(d, err)
-	p, err := o.List(t.Context(), storage.Filter{}, storage.PageRequest{Limit: 10})
-	t.Log(p, err)
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		opt  Options
+	}{
+		{"default", Options{}},
+		{"small segments", Options{limits: limits{deliveries: 40, drain: 1, idle: 2}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			storagetest.Run(t, func(t testing.TB) storagetest.Open {
+				dir := filepath.Join(t.TempDir(), "outbox")
+				return func() storage.Outbox {
+					o, err := Open(dir, test.opt)
+					if err != nil {
+						t.Fatalf("opening: %v", err)
+					}
+					return o
+				}
+			})
+		})
 	}
 }
