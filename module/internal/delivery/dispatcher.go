@@ -5,12 +5,6 @@ import (
 	"time"
 )
 
-// fairShare is how many times the free slots an endpoint may have in flight.
-// The more slots are taken, the less one endpoint gets, so that however many
-// of them hang, some slots stay free for the rest (the dynamic threshold by
-// which switches share their buffers).
-const fairShare = 2
-
 // maxParked is the greatest number of workers that are kept without work.
 const maxParked = 16
 
@@ -69,8 +63,12 @@ func (l *list) pop() *queue {
 	return q
 }
 
-// share returns how many attempts an endpoint must be below to start another.
-func (d *dispatcher) share() int { return max(1, fairShare*(d.most-d.inFlight)) }
+// share returns how many attempts an endpoint must be below to start another:
+// as many as there are free slots. The more slots are taken, the less one
+// endpoint gets, so that however many of them hang, some slots stay free for
+// the rest, and the last one is for endpoints that have nothing under way. It
+// is the dynamic threshold by which switches share their buffers.
+func (d *dispatcher) share() int { return max(1, d.most-d.inFlight) }
 
 // admit looks at the throttled again when slots became free.
 func (d *dispatcher) admit() {
