@@ -75,7 +75,8 @@ func TestBadHTTP1Receivers(t *testing.T) { //nolint:tparallel // counts goroutin
 		{
 			name: "413 before the body was read", verdict: VerdictPermanent, code: "http_413", status: 413, bytes: 8 << 20,
 			handle: func(p *peer) {
-				_ = p.send("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				_, _ = p.br.Peek(1)
+				p.send("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 				p.hang()
 			},
 		},

@@ -165,26 +165,26 @@ func http2Code(err error) string {
 		stream     http2.StreamError
 		connection http2.ConnectionError
 	)
+	text := err.Error()
 	switch {
+	case strings.Contains(text, "http2: response header list larger"):
+		return CodeResponseHeaderTooLarge
 	case errors.As(err, &goAway):
 		return CodeH2GoAway
 	case errors.As(err, &stream):
 		return CodeH2StreamError
-	case errors.As(err, &connection):
+	case errors.As(err, &connection), strings.HasPrefix(text, "connection error: "):
 		return CodeH2ConnectionError
 	}
-	text := err.Error()
 	if !strings.HasPrefix(text, "http2: ") {
 		return ""
 	}
 	switch {
-	case strings.Contains(text, "header list larger"):
-		return CodeResponseHeaderTooLarge
 	case strings.Contains(text, "GOAWAY"):
 		return CodeH2GoAway
 	case strings.Contains(text, "stream error"), strings.Contains(text, "REFUSED_STREAM"):
 		return CodeH2StreamError
-	case strings.Contains(text, "client connection lost"), strings.Contains(text, "client conn"):
+	case strings.Contains(text, "connection lost"), strings.Contains(text, "conn not usable"), strings.Contains(text, "connection force closed"):
 		return CodeConnectionClosed
 	}
 	return CodeH2ConnectionError
