@@ -93,7 +93,5 @@ func (q *eventQueue) storeFailed() {
 	if err := p.outbox.Usage().Err; err != nil {
 		reason = err.Error()
 	}
-	zap.New(p.log).Named("webhooks").Error("outbox failed; nothing is accepted until a restart",
-		zap.String("outbox", p.location), zap.String("reason", reason))
 	q.emit(caddyEvent{name: eventStoreFailed, data: map[string]any{"outbox": p.location, "error": reason}})
 }

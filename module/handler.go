@@ -172,7 +172,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if c := h.logger.Check(zap.DebugLevel, "request refused"); c != nil {
 		c.Write(zap.String("code", refusal.Code), zap.Int("status", refusal.Status))
 	}
-	h.refuse(w, r, refusal)
+	refuse(w, r, refusal)
 	return nil
 }
 

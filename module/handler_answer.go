@@ -14,8 +14,11 @@ import (
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
+// discardTimeout is how long the rest of a refused body may take.
+const discardTimeout = time.Second
+
 // refuse answers with a problem.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
+func refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
 	header := w.Header()
 	switch p.Code {
 	case problem.MethodNotAllowed.Code:
@@ -32,9 +35,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Prob
 		}
 	}
 	if r.ContentLength != 0 {
-		// The server discards what is left of the body, for as long as the
-		// client takes to send it unless there is a deadline.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.readTimeout))
+		// The server discards what is left of a short body, for as long as
+		// the client takes to send it unless there is a deadline.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
 	}
 	p.Write(w)
 }

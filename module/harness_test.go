@@ -172,12 +172,11 @@ type receiver struct {
 	counts  map[string]int
 	changed chan struct{}
 
-	// answer, if set, is called before the event is counted.
-	answer func(w http.ResponseWriter, r *http.Request)
+	held func()
 }
 
-func newReceiver(t *testing.T, answer func(http.ResponseWriter, *http.Request)) *receiver {
-	rc := &receiver{counts: make(map[string]int), changed: make(chan struct{}), answer: answer}
+func newReceiver(t *testing.T) *receiver {
+	rc := &receiver{counts: make(map[string]int), changed: make(chan struct{})}
 	rc.Server = httptest.NewServer(http.HandlerFunc(rc.serve))
 	t.Cleanup(rc.Close)
 	return rc
@@ -189,14 +188,24 @@ func (rc *receiver) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if rc.answer != nil {
-		rc.answer(w, r)
+	rc.mu.Lock()
+	held := rc.held
+	rc.mu.Unlock()
+	if held != nil {
+		held()
 	}
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	rc.counts[e.ID]++
 	close(rc.changed)
 	rc.changed = make(chan struct{})
+}
+
+// hold calls f at each request before it is counted.
+func (rc *receiver) hold(f func()) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	rc.held = f
 }
 
 // await waits until the receiver has got all of the events.
