@@ -64,8 +64,8 @@ func (e *Engine) release(f *flight, pending bool) {
 	default:
 		f.due = now
 		q.win.pushFront(f.item)
-		if q.win.len() > windowSize {
-			q.truncate(windowSize*3/4, e.unpin)
+		if q.win.len() > q.size {
+			q.truncate(q.size*3/4, e.unpin)
 		}
 	}
 	e.updateAt(q, now)

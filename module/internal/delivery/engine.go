@@ -62,6 +62,9 @@ type Engine struct {
 	rand   func() float64
 	send   func(context.Context, *Message) Outcome
 
+	// size is that of every window.
+	size int
+
 	// epoch is the zero of the engine's own clock.
 	epoch     time.Time
 	wallEpoch time.Time
@@ -122,7 +125,7 @@ func newEngine(opts Options, send func(context.Context, *Message) Outcome) (*Eng
 		return nil, fmt.Errorf("reading the states of endpoints: %w", err)
 	}
 	e := &Engine{
-		outbox: opts.Outbox, now: opts.Now, rand: opts.Rand, send: send, most: opts.MaxPinned,
+		outbox: opts.Outbox, now: opts.Now, rand: opts.Rand, send: send, most: opts.MaxPinned, size: windowSize,
 		epoch: time.Now(), wallEpoch: opts.Now(),
 		saving: make(chan struct{}, 1), queues: make(map[string]*queue), states: states,
 	}

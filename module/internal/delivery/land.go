@@ -28,7 +28,7 @@ func (e *Engine) land(j *job) {
 		switch {
 		case !q.serves():
 			q.lower(f.position())
-		case j.result.front && q.win.len() < windowSize:
+		case j.result.front && q.win.len() < q.size:
 			q.win.pushFront(f.item)
 		default:
 			q.put(f.item, now, e.unpin)

@@ -53,7 +53,7 @@ func (l *Lease) Release() {
 
 // newQueue makes the queue of an endpoint. The caller holds the lock.
 func (e *Engine) newQueue(name string) *queue {
-	q := &queue{name: name, win: window{cursor: start}, links: links{wakeIndex: -1}}
+	q := &queue{name: name, size: e.size, win: window{cursor: start}, links: links{wakeIndex: -1}}
 	q.state = e.states[name]
 	delete(e.states, name)
 	if !q.state.FailingSince.IsZero() {

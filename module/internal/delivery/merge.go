@@ -12,11 +12,11 @@ import (
 func (q *queue) begin() (position, int) {
 	r := &q.reading
 	r.active, r.queued, r.discard, r.hasFloor = true, false, false, false
-	n := windowSize - q.win.len()
+	n := q.size - q.win.len()
 	if r.behind {
-		n = windowSize
+		n = q.size
 	}
-	return q.win.cursor, max(n, windowSize/4)
+	return q.win.cursor, max(n, q.size/4)
 }
 
 // merge takes over what was read: limit deliveries at most, strictly after the
@@ -58,8 +58,8 @@ func (q *queue) merge(due []storage.Due, limit int, now time.Duration, wall time
 		r.hasFloor = false
 		q.win.lower(r.floor)
 	}
-	if q.win.len() > windowSize {
-		q.truncate(windowSize, drop)
+	if q.win.len() > q.size {
+		q.truncate(q.size, drop)
 	}
 }
 

@@ -18,6 +18,9 @@ type queue struct {
 
 	win window
 
+	// size is the greatest number of deliveries in the window.
+	size int
+
 	// flights are the deliveries that are in nobody's window because an
 	// attempt or an operation is under way for them.
 	flights []*flight
@@ -203,11 +206,11 @@ func (q *queue) lower(p position) {
 // says which.
 func (q *queue) put(it item, now time.Duration, drop func(*item)) bool {
 	p := it.position()
-	if q.win.covers(p) && q.win.len() >= windowSize {
+	if q.win.covers(p) && q.win.len() >= q.size {
 		if !p.before(q.win.last()) {
 			q.lower(p)
 		} else {
-			q.truncate(windowSize*3/4, drop)
+			q.truncate(q.size*3/4, drop)
 		}
 	}
 	if !q.win.covers(p) {

@@ -27,7 +27,7 @@ func (e *Engine) readAhead(q *queue, now time.Duration) {
 	if q.win.complete || r.active || r.queued || now < r.again || !q.serves() || e.halted() {
 		return
 	}
-	if q.win.len() > windowSize/2 && !r.behind {
+	if q.win.len() > q.size/2 && !r.behind {
 		return
 	}
 	r.queued = true
