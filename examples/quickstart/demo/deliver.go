@@ -70,7 +70,7 @@ func deliver(ctx context.Context, eventFile string) error {
 			return err
 		}
 	}
-	heading("Done: every delivery is there, and nothing is left running")
+	heading("Done: both endpoints have the event")
 	return nil
 }
 

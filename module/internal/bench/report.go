@@ -56,7 +56,7 @@ func (rep *report) row(scenario string, f figure) *row {
 // because the two subjects of one round met the same machine.
 func (rep *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d cores (%s), %s, Caddy %s. %d rounds of %s each; median (lowest–highest).\n\n",
+	fmt.Fprintf(&b, "%s, %d cores (%s), %s, Caddy %s. Rounds: %d, each sending for %s; median (lowest–highest).\n\n",
 		rep.started.Format("2 January 2006"), runtime.NumCPU(), processor(), runtime.Version(), caddyVersion(rep.o.caddy),
 		rep.o.rounds, rep.o.duration)
 	fmt.Fprintf(&b, "| | %s | %s | ratio |\n|---|--:|--:|--:|\n", sidecar, proxy)
