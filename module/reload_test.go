@@ -193,7 +193,7 @@ func TestTerminateWaitsForAttempts(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	h.awaitRefusal()
+	h.awaitStop()
 	select {
 	case err := <-p.exited:
 		t.Fatalf("got the end of the process (%v) during an attempt, want it to wait", err)
@@ -214,20 +214,21 @@ func TestTerminateWaitsForAttempts(t *testing.T) {
 	}
 }
 
-// awaitRefusal waits until the ingest takes no connections any more, which is
-// when Caddy has begun to stop.
-func (h *harness) awaitRefusal() {
+// awaitStop waits until Caddy has begun to stop: it then has no configuration
+// any more, or no admin API.
+func (h *harness) awaitStop() {
 	h.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		conn, err := net.Dial("tcp", h.addr)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		resp, err := h.admin.Get("http://localhost/webhooks/status")
 		if err != nil {
 			return
 		}
-		// A connection that nobody serves is closed when the server stops.
-		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		_, _ = conn.Read(make([]byte, 1))
-		conn.Close()
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			return
+		}
 	}
+	h.t.Fatal("got Caddy running 10 s after SIGTERM, want it to stop")
 }
 
 // An attempt that does not end in the grace period is cut off, and made again
