@@ -29,7 +29,6 @@ const (
 	transportTLSTimeout     = 5 * time.Second
 	transportMaxHeaderBytes = 64 << 10
 	transportMaxIdle        = 256
-	transportMaxIdlePerHost = 64
 	transportIdleTimeout    = 60 * time.Second
 
 	// An HTTP/2 connection that has been silent for transportPing while it is
@@ -64,8 +63,9 @@ func transportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 			return nil, fmt.Errorf("decoding keep_alive of transport: %w", err)
 		}
 	}
+	// An endpoint may keep as many connections as it has attempts in flight.
 	setDefault(keepAlive, "max_idle_conns", transportMaxIdle)
-	setDefault(keepAlive, "max_idle_conns_per_host", transportMaxIdlePerHost)
+	setDefault(keepAlive, "max_idle_conns_per_host", transportMaxIdle)
 	setDefault(keepAlive, "idle_timeout", caddy.Duration(transportIdleTimeout))
 	delete(config, "keep_alive")
 	setDefault(config, "keep_alive", keepAlive)
