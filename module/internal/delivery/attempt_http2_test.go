@@ -2,8 +2,10 @@ package delivery
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -195,12 +197,43 @@ func TestBadHTTP2Receivers(t *testing.T) { //nolint:tparallel // counts goroutin
 	}
 	t.Run("rows", func(t *testing.T) {
 		for _, r := range rows {
+			r.handle = overHTTP2(cert, r.settings, r.act)
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
-				r.handle = overHTTP2(cert, r.settings, r.act)
 				r.check(t, "https", guarded(t, &tls.Config{RootCAs: ca.pool}))
+			})
+			// Caddy's transport speaks HTTP/2 by another copy of the code,
+			// whose errors have other types.
+			t.Run(r.name+" as in Caddy", func(t *testing.T) {
+				t.Parallel()
+				transport := guarded(t, &tls.Config{RootCAs: ca.pool})
+				if err := http2.ConfigureTransport(transport); err != nil {
+					t.Fatal(err)
+				}
+				r.check(t, "https", transport)
 			})
 		}
 	})
 	leaked()
+}
+
+// TestRepeatable is the control to "GOAWAY with nothing processed": it shows
+// that a request which can be repeated is repeated, again and again.
+func TestRepeatable(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	h := serve(t, overHTTP2(ca.issue(t, nil), nil, answering(func(f framer, _ uint32) { _ = f.WriteGoAway(0, http2.ErrCodeNo, nil) })))
+	ctx, cancel := context.WithTimeout(t.Context(), rowTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+h.addr, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := guarded(t, &tls.Config{RootCAs: ca.pool}).RoundTrip(r); err == nil {
+		_ = res.Body.Close()
+		t.Error("got an answer, want an error")
+	}
+	if got := h.requests.Load(); got < 2 {
+		t.Errorf("got %d requests on the wire, want many", got)
+	}
 }
