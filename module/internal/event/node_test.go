@@ -38,7 +38,7 @@ func TestNode(t *testing.T) {
 		}
 		t.Skip("node is not on the path")
 	}
-	sent, bodies := acceptedDocuments(t, 6000)
+	sent, bodies := acceptedDocuments(t, 4000)
 
 	var in bytes.Buffer
 	for _, doc := range append(sent, bodies...) {

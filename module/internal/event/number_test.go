@@ -62,7 +62,7 @@ func TestNumbersDifferential(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	accepted := 0
-	for range 200_000 {
+	for range 40_000 {
 		in := randomNumber(rng)
 		want, stable := ecmaScript(t, in)
 		got, ok := normalised(t, in)
@@ -73,8 +73,8 @@ func TestNumbersDifferential(t *testing.T) {
 			accepted++
 		}
 	}
-	if accepted < 20_000 || accepted > 180_000 {
-		t.Errorf("got %d of 200000 numbers accepted, want a mixture", accepted)
+	if accepted < 4_000 || accepted > 36_000 {
+		t.Errorf("got %d of 40000 numbers accepted, want a mixture", accepted)
 	}
 }
 

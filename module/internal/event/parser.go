@@ -80,14 +80,15 @@ func (p *Parser) item(s *scanner, now time.Time, size int) (*Event, *problem.Pro
 	if s.fault != nil {
 		return nil, s.fault, true
 	}
-	if p.Types != nil && !p.Types(string(e.eventType)) {
-		return nil, problem.UnknownEventType.New("the catalogue of event types is part of the configuration").WithPointer("/type"), true
-	}
 	newID := p.NewID
 	if newID == nil {
 		newID = NewID
 	}
-	return e.write(s, newID), nil, true
+	ev := e.write(s, newID)
+	if p.Types != nil && !p.Types(ev.Type) {
+		return nil, problem.UnknownEventType.New("the catalogue of event types is part of the configuration").WithPointer("/type"), true
+	}
+	return ev, nil, true
 }
 
 func (p *Parser) now() time.Time {
