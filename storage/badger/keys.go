@@ -2,7 +2,6 @@ package badger
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -35,8 +34,12 @@ const (
 // hash4 spreads endpoints and types over the indexes. Readers compare the
 // real name, so a collision costs time and nothing else.
 func hash4(s string) [4]byte {
+	v := uint32(2166136261) // FNV-1a
+	for i := range len(s) {
+		v = (v ^ uint32(s[i])) * 16777619
+	}
 	var h [4]byte
-	binary.BigEndian.PutUint32(h[:], crc32.Checksum([]byte(s), castagnoli))
+	binary.BigEndian.PutUint32(h[:], v)
 	return h
 }
 

@@ -63,7 +63,11 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 			return ctx.Err()
 		}
 	}
-	db, err := s.acquire()
+	err := o.unstore(s)
+	var db *badgerdb.DB
+	if err == nil {
+		db, err = s.acquire()
+	}
 	if err != nil {
 		o.deliveries.release(ids)
 		return err
@@ -77,6 +81,19 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 	}
 	o.needReserve(p.queued)
 	return o.submit(ctx, s, p)
+}
+
+// unstore makes the state forget that a segment is finished before anything
+// about it changes, so that the next start examines it.
+func (o *Outbox) unstore(s *segment) error {
+	s.mu.Lock()
+	stored := s.stored
+	s.stored = false
+	s.mu.Unlock()
+	if !stored {
+		return nil
+	}
+	return o.saveState()
 }
 
 // settlements encodes all of them.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/promptreports/caddy-webhooks/storage"
@@ -94,7 +95,7 @@ func (o *Outbox) saveState() error {
 		s.mu.Lock()
 		if !s.removed {
 			st.Segments = append(st.Segments, segmentState{
-				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: s.counts[:], Short: s.short,
+				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: slices.Clone(s.counts[:]), Short: s.short,
 				CreatedAt: s.createdAt, SealedAt: s.sealedAt, Sealed: s.sealed,
 				Finished: s.sealed && s.counts[statusPending] == 0 && s.stored,
 			})

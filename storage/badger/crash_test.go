@@ -1,0 +1,172 @@
+package badger
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// childEnv makes the test binary a process that writes to the outbox named
+// by it, or that only holds it.
+const childEnv = "OUTBOX_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if mode, dir, ok := strings.Cut(os.Getenv(childEnv), ":"); ok {
+		os.Exit(child(mode, dir))
+	}
+	os.Exit(m.Run())
+}
+
+// child accepts and settles for ever and prints what was acknowledged.
+func child(mode, dir string) int {
+	o, err := Open(dir, Options{limits: limits{deliveries: 500, drain: 1}})
+	if err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	if mode == "hold" {
+		fmt.Println("ready")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = o.Close()
+		return 0
+	}
+	var mu sync.Mutex
+	say := func(what, id string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Println(what, id)
+	}
+	for c := range 8 {
+		go func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i)
+				a, err := o.Accept(ctxOfChild, []storage.NewEvent{{ID: id, Type: "t", Body: []byte(id), Endpoints: []string{"x", "y"}}})
+				if err != nil {
+					say("error", err.Error())
+					return
+				}
+				say("accepted", id)
+				if i%2 == 0 {
+					d := a[0].Key.Delivery(0)
+					if err := o.Settle(ctxOfChild, []storage.Settlement{{Delivery: d, Attempt: &storage.Attempt{Number: 1}, Status: storage.StatusDelivered}}); err != nil {
+						say("error", err.Error())
+						return
+					}
+					say("settled", d.String())
+				}
+			}
+		}()
+	}
+	select {}
+}
+
+func startChild(t *testing.T, mode, dir string) (*exec.Cmd, *bufio.Scanner, io.Closer) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+mode+":"+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd, bufio.NewScanner(out), in
+}
+
+// TestKill kills a writing process again and again: all that it acknowledged
+// must be there.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	accepted, settled := map[string]bool{}, map[string]bool{}
+	for round := range 4 {
+		cmd, lines, _ := startChild(t, "write", dir)
+		for n := 0; lines.Scan(); n++ {
+			what, id, _ := strings.Cut(lines.Text(), " ")
+			switch what {
+			case "accepted":
+				accepted[id] = true
+			case "settled":
+				settled[id] = true
+			default:
+				t.Fatalf("round %d: the process said %q", round, lines.Text())
+			}
+			if n == 700+100*round {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_ = cmd.Wait()
+	}
+	o := open(t, dir, Options{})
+	if err := o.Usage().Err; err != nil {
+		t.Fatalf("opening after the kills: %v", err)
+	}
+	for id := range accepted {
+		e, ds, err := o.EventByID(t.Context(), id)
+		if err != nil || string(e.Body) != id || len(ds) != 2 {
+			t.Fatalf("accepted event %s: got %v with %d deliveries", id, err, len(ds))
+		}
+	}
+	for id := range settled {
+		d, as, err := o.Delivery(t.Context(), parseID(t, id))
+		if err != nil || d.Status != storage.StatusDelivered || len(as) != 1 {
+			t.Fatalf("settled delivery %s: got %+v, %v", id, d, err)
+		}
+	}
+	if n := len(*o.segments.Load()); n < 3 {
+		t.Errorf("got %d segments, want several, or nothing was tried", n)
+	}
+}
+
+func TestSecondProcess(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("locks by a file")
+	}
+	dir := filepath.Join(t.TempDir(), "outbox")
+	cmd, lines, in := startChild(t, "hold", dir)
+	if !lines.Scan() || lines.Text() != "ready" {
+		t.Fatalf("the first process said %q", lines.Text())
+	}
+	_, err := Open(dir, Options{})
+	if !errors.Is(err, storage.ErrInUse) || !strings.Contains(err.Error(), fmt.Sprint(cmd.Process.Pid)) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got error %v, want one that wraps ErrInUse and names process %d and %s", err, cmd.Process.Pid, dir)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("the first process ended with %v", err)
+	}
+	open(t, dir, Options{})
+}
+
+func TestSameProcessTwice(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	open(t, dir, Options{})
+	if _, err := Open(dir, Options{}); !errors.Is(err, storage.ErrInUse) {
+		t.Errorf("got error %v, want ErrInUse", err)
+	}
+}

@@ -1,0 +1,213 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// clock is a clock that tests turn.
+type clock struct{ now atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.now.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *clock) Now() time.Time          { return time.Unix(0, c.now.Load()) }
+func (c *clock) advance(d time.Duration) { c.now.Add(int64(d)) }
+func (o *Outbox) numbers() (all []uint32) {
+	for _, s := range *o.segments.Load() {
+		all = append(all, s.n)
+	}
+	return all
+}
+
+func isOpen(s *segment) bool {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	return s.db != nil
+}
+
+// fill accepts events until the active segment is another.
+func fill(t *testing.T, o *Outbox, prefix string, n int, endpoints ...string) (keys []storage.EventKey) {
+	t.Helper()
+	for i := range n {
+		keys = append(keys, accept(t, o, fmt.Sprint(prefix, i), endpoints...))
+	}
+	o.tidy()
+	return keys
+}
+
+func TestSealingAndRetention(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	c := newClock()
+	opt := Options{Now: c.Now, Retention: 24 * time.Hour, limits: limits{deliveries: 10, tick: -1, idle: 1, drain: time.Minute}}
+	o := open(t, dir, opt)
+	var segments [][]storage.EventKey
+	for i := range 4 {
+		segments = append(segments, fill(t, o, fmt.Sprint("s", i, "-"), 10, "x"))
+	}
+	accept(t, o, "last", "y")
+	if got := len(o.numbers()); got != 5 {
+		t.Fatalf("got segments %v, want 5", o.numbers())
+	}
+	// Segment 2 keeps one pending delivery.
+	for i, keys := range segments {
+		for j, k := range keys {
+			if i != 1 || j != 3 {
+				settle(t, o, k.Delivery(0), storage.StatusDelivered)
+			}
+		}
+	}
+	c.advance(2 * time.Minute)
+	o.tidy()
+	segs := *o.segments.Load()
+	for i, want := range []bool{false, true, false, false, true} {
+		if got := isOpen(segs[i]); got != want {
+			t.Errorf("segment %d open: got %v, want %v", segs[i].n, got, want)
+		}
+	}
+	if segs[1].big {
+		t.Error("a sealed segment keeps big memtables")
+	}
+	// Reading opens closed ones, and housekeeping closes all but one again.
+	for _, keys := range segments {
+		if _, err := o.Event(t.Context(), keys[0]); err != nil {
+			t.Fatalf("reading from a closed segment: %v", err)
+		}
+	}
+	if got, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "s0-0", Body: []byte("s0-0")}}); err != nil || !got[0].Duplicate {
+		t.Errorf("an id of a closed segment: got %v, %v, want a duplicate", got, err)
+	}
+	o.tidy()
+	closed := 0
+	for _, s := range segs {
+		if !isOpen(s) {
+			closed++
+		}
+	}
+	if closed != 2 {
+		t.Errorf("got %d closed segments, want 2", closed)
+	}
+	c.advance(25 * time.Hour)
+	o.tidy()
+	if got := o.numbers(); fmt.Sprint(got) != "[2 5]" && fmt.Sprint(got) != "[2 5 6]" {
+		t.Errorf("after the retention: got segments %v, want 2 and what is active", got)
+	}
+	if _, err := o.Event(t.Context(), segments[0][0]); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a removed event: got error %v, want ErrNotFound", err)
+	}
+	accept(t, o, "s0-0", "x") // and its id is free again
+	if due, err := o.Due(t.Context(), "x", storage.Position{}, 10); err != nil || len(due) != 2 || due[0].ID != segments[1][3].Delivery(0) {
+		t.Errorf("due: got %v, %v, want the pending one first", due, err)
+	}
+	left, err := os.ReadDir(filepath.Join(dir, segmentsDir))
+	if err != nil || len(left) != len(o.numbers()) {
+		t.Errorf("directories: got %v, %v, want %v", left, err, o.numbers())
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, opt)
+	if err := o.Usage().Err; err != nil {
+		t.Errorf("opened again: got %v", err)
+	}
+	if n := o.Usage().Pending; n != 3 {
+		t.Errorf("pending: got %d, want 3", n)
+	}
+}
+
+func TestMaxSize(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	opt := Options{MaxSize: 400 << 10, limits: limits{
+		deliveries: 10, tick: -1, reserve: -1, memTable: 1 << 20, smallMemTable: 1 << 20,
+	}}
+	o := open(t, dir, opt)
+	keys := fill(t, o, "a", 10, "x")
+	var err error
+	n := 0
+	for ; err == nil && n < 100; n++ {
+		body := make([]byte, 20<<10)
+		_, err = o.Accept(t.Context(), []storage.NewEvent{{ID: fmt.Sprint("big", n), Body: body, Endpoints: []string{"x"}}})
+	}
+	if !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("after %d events: got error %v, want ErrFull", n, err)
+	}
+	o.tidy()
+	if got := o.numbers()[0]; got != 1 {
+		t.Fatalf("the first segment, in which all is pending: got %d, want 1", got)
+	}
+	for _, k := range keys {
+		settle(t, o, k.Delivery(0), storage.StatusDelivered)
+	}
+	o.tidy()
+	if got := o.numbers()[0]; got == 1 {
+		t.Error("the finished segment is still there above the greatest size")
+	}
+}
+
+func TestNoSpace(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	o := open(t, dir, Options{MinFree: 1 << 60, limits: limits{reserve: -1}})
+	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "a", Endpoints: []string{"x"}}})
+	if !errors.Is(err, storage.ErrFull) {
+		t.Errorf("got error %v, want ErrFull", err)
+	}
+}
+
+func TestMaxPending(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{MaxPending: 3})
+	key := accept(t, o, "a", "x", "y")
+	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "b", Endpoints: []string{"x", "y"}}})
+	if !errors.Is(err, storage.ErrBacklogFull) {
+		t.Errorf("got error %v, want ErrBacklogFull", err)
+	}
+	settle(t, o, key.Delivery(0), storage.StatusDelivered)
+	accept(t, o, "b", "x", "y")
+}
+
+// TestClockGoesBack sees that ids go on ascending.
+func TestClockGoesBack(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	c := newClock()
+	o := open(t, dir, Options{Now: c.Now})
+	first := accept(t, o, "a", "x")
+	c.advance(-24 * time.Hour)
+	second := accept(t, o, "b", "x")
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.now.Store(1)
+	o = open(t, dir, Options{Now: c.Now})
+	third := accept(t, o, "c", "x")
+	if compareKeys(first, second) >= 0 || compareKeys(second, third) >= 0 {
+		t.Errorf("got %x, %x, %x, want them ascending", first, second, third)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{})
+	names := make([]string, 60_000)
+	for i := range names {
+		names[i] = fmt.Sprint(i)
+	}
+	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "a", Endpoints: names}})
+	if !errors.Is(err, storage.ErrTooLarge) {
+		t.Errorf("got error %v, want ErrTooLarge", err)
+	}
+	accept(t, o, "a", "x")
+}
