@@ -76,7 +76,7 @@ func (p *publishing) match(b *binding, publications []Publication) {
 			p.queues = append(p.queues, b.queues[m])
 		}
 		p.events = append(p.events, storage.NewEvent{
-			ID: ev.ID, Type: ev.Type, Body: ev.Body,
+			ID: ev.ID, Type: ev.Type, Body: ev.Body, Digest: ev.Digest(),
 			TraceParent: pub.TraceParent, TraceState: pub.TraceState,
 			Endpoints: p.names[from:len(p.names):len(p.names)],
 		})
@@ -85,12 +85,10 @@ func (p *publishing) match(b *binding, publications []Publication) {
 
 // beginAccept notes what was read from the outbox before a commit.
 func (e *Engine) beginAccept() (uint64, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
+	if e.closed.Load() {
 		return 0, storage.ErrClosed
 	}
-	return e.merges, nil
+	return e.merges.Load(), nil
 }
 
 // hand takes the new deliveries over into their queues.
@@ -124,7 +122,7 @@ func (e *Engine) hand(p *publishing, publications []Publication, accepted []stor
 // caller holds the lock.
 func (e *Engine) receive(q *queue, it item, p *payload, began uint64, now time.Duration) {
 	switch {
-	case e.closed:
+	case e.closed.Load():
 		return
 	case q.reading.merged > began:
 		q.lower(it.position())

@@ -270,13 +270,17 @@ func (e *envelope) write(s *scanner, newID func(time.Time) string) *Event {
 	head = append(head, '"')
 
 	text := string(head)
-	return &Event{
+	ev := &Event{
 		ID:        text[len(idPart) : len(idPart)+idLen],
 		Type:      text[typeAt : typeAt+len(e.eventType)],
 		Timestamp: text[timestampAt : timestampAt+e.nTimestamp],
 		Body:      s.take(start),
 		stable:    !s.exact,
 	}
+	if e.seen&seenTimestamp == 0 {
+		ev.stampAt = timestampAt
+	}
+	return ev
 }
 
 // swap exchanges the parts of b before and from the position.

@@ -9,6 +9,8 @@
 // the same bytes.
 package event
 
+import "crypto/sha256"
+
 // Event is an event that passed every check. It is immutable.
 type Event struct {
 	// ID identifies the event, as it was sent or as it was generated.
@@ -24,6 +26,25 @@ type Event struct {
 	// Body is the exact payload of every attempt.
 	Body []byte
 
+	// stampAt is where Body holds the time of receipt, or 0 where the
+	// timestamp was sent.
+	stampAt int
+
 	// stable says that no name stands twice in one object of Body.
 	stable bool
+}
+
+// Digest returns the SHA-256 of what two posts of the same event have in
+// common: of Body, less a timestamp that was not sent. Without it, an app that
+// leaves the timestamp to us could not post an event again after a lost answer.
+func (e *Event) Digest() [32]byte {
+	if e.stampAt == 0 {
+		return sha256.Sum256(e.Body)
+	}
+	h := sha256.New()
+	h.Write(e.Body[:e.stampAt])
+	h.Write(e.Body[e.stampAt+len(e.Timestamp):])
+	var sum [32]byte
+	h.Sum(sum[:0])
+	return sum
 }
