@@ -15,8 +15,7 @@ func (e *Engine) claim(endpoint string, id storage.DeliveryID) (mine, other *fli
 	q := e.queueOf(endpoint)
 	// A Publish or Replay that committed the delivery and has not handed it
 	// over yet must not do so as if nothing had happened to it.
-	e.merges++
-	q.reading.merged = e.merges
+	q.reading.merged = e.merges.Add(1)
 	if f := q.flying(id); f != nil {
 		other = &flight{item: item{id: id}, q: q, attempt: f.attempt}
 		if f.done == nil {

@@ -95,7 +95,7 @@ func (e *Engine) refresh(q *queue, now time.Duration) bool {
 	if e.halted() {
 		return false
 	}
-	turn := q.links.where == inNone && q.win.readyLen() > 0 && q.startable(now, e.wallClock())
+	turn := q.links.where == inNone && q.win.readyLen() > 0 && e.startable(q, now)
 	if turn {
 		e.dispatch.active.push(q, inActive)
 	}
@@ -107,7 +107,7 @@ func (e *Engine) refresh(q *queue, now time.Duration) bool {
 // schedule puts the endpoint in its place among the wakings.
 func (e *Engine) schedule(q *queue, now time.Duration) {
 	d := &e.dispatch
-	at, ok := q.nextWake(now, e.wallClock())
+	at, ok := e.nextWake(q, now)
 	switch {
 	case !ok:
 		if q.links.wakeIndex >= 0 {
@@ -171,10 +171,10 @@ func (e *Engine) take(f *flight) bool {
 	if e.halted() || d.inFlight >= d.most {
 		return false
 	}
-	now, wall := e.clock(), e.wallClock()
+	now := e.clock()
 	d.admit()
 	for q := d.active.pop(); q != nil; q = d.active.pop() {
-		if !q.startable(now, wall) {
+		if !e.startable(q, now) {
 			e.schedule(q, now)
 			continue
 		}
@@ -185,8 +185,8 @@ func (e *Engine) take(f *flight) bool {
 			d.throttled.push(q, inThrottled)
 			continue
 		}
-		e.depart(f, q, now, wall)
-		if q.startable(now, wall) {
+		e.depart(f, q, now)
+		if e.startable(q, now) {
 			d.active.push(q, inActive)
 		}
 		e.readAhead(q, now)
@@ -197,10 +197,10 @@ func (e *Engine) take(f *flight) bool {
 }
 
 // depart takes the front of a queue into flight.
-func (e *Engine) depart(f *flight, q *queue, now time.Duration, wall time.Time) {
-	*f = flight{item: q.win.popReady(), q: q, attempt: true, snap: e.current.Load().Snapshot, config: q.config}
+func (e *Engine) depart(f *flight, q *queue, now time.Duration) {
+	*f = flight{item: q.win.popReady(), q: q, attempt: true, took: now, snap: e.current.Load().Snapshot, config: q.config}
 	if q.health.failing {
-		f.expire = f.outlived(q.config.Retry.MaxAge, wall)
+		f.expire = f.outlived(q.config.Retry.MaxAge, e.agingClock(now))
 		f.probe = !f.expire
 		q.health.probing = q.health.probing || f.probe
 	}

@@ -74,6 +74,10 @@ type Engine struct {
 
 	scratch sync.Pool // of *publishing
 
+	// merges counts what may have changed where deliveries are.
+	merges atomic.Uint64
+	closed atomic.Bool
+
 	// ctx ends when attempts under way are cut off.
 	ctx    context.Context
 	cutOff context.CancelFunc
@@ -92,10 +96,8 @@ type Engine struct {
 	readers  readers
 	pinned   int64
 	most     int64 // the bound of pinned
-	merges   uint64
 	tests    int
 	stopping bool
-	closed   bool
 	failure  error
 	drained  chan struct{} // closed when nothing is in flight; nil where nobody waits
 }
@@ -138,10 +140,10 @@ func newEngine(opts Options, send func(context.Context, *Message) Outcome) (*Eng
 // clock is the engine's own time, which never jumps.
 func (e *Engine) clock() time.Duration { return time.Since(e.epoch) }
 
-// wallClock is the time by which deliveries age. It is behind the wall clock
+// agingClock is the time by which deliveries age. It is behind the wall clock
 // after that jumped forward, because a jump must not end deliveries.
-func (e *Engine) wallClock() time.Time {
-	wall, steady := e.now(), e.wallEpoch.Add(e.clock())
+func (e *Engine) agingClock(now time.Duration) time.Time {
+	wall, steady := e.now(), e.wallEpoch.Add(now)
 	if wall.After(steady.Add(time.Minute)) {
 		return steady
 	}
@@ -213,7 +215,7 @@ func (e *Engine) Close() error {
 	_ = e.Quiesce(cut) // its error says no more than that attempts were cut off
 	e.cutOff()
 	e.mu.Lock()
-	e.closed = true
+	e.closed.Store(true)
 	e.dispatch.stopTimer()
 	e.idle.Broadcast()
 	e.mu.Unlock()
@@ -223,13 +225,13 @@ func (e *Engine) Close() error {
 
 // halted says whether nothing may be sent or read. The caller holds the lock.
 func (e *Engine) halted() bool {
-	return e.stopping || e.closed || e.failure != nil || len(e.leases) == 0
+	return e.stopping || e.closed.Load() || e.failure != nil || len(e.leases) == 0
 }
 
 // fail ends sending because the outbox cannot record anything any more.
 func (e *Engine) fail(err error) {
 	e.mu.Lock()
-	first := e.failure == nil && !e.closed
+	first := e.failure == nil && !e.closed.Load()
 	if first {
 		e.failure = err
 	}

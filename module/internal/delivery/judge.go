@@ -43,6 +43,7 @@ const (
 // result is what a flight came to.
 type result struct {
 	fate     fate
+	at       time.Time // by the wall clock, where anything was recorded
 	wait     time.Duration
 	panicked bool
 	gone     bool
@@ -135,7 +136,7 @@ func (e *Engine) judgeFailure(j *job, s *storage.Settlement) {
 // delivery is ended.
 func (e *Engine) outlives(j *job, wait time.Duration) bool {
 	f := &j.flight
-	age, then := f.config.Retry.MaxAge, e.wallClock().Add(wait)
+	age, then := f.config.Retry.MaxAge, e.agingClock(e.clock()).Add(wait)
 	if age <= 0 || f.young || then.Sub(f.id.Time()) <= age {
 		return false
 	}

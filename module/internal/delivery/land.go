@@ -56,12 +56,15 @@ func (e *Engine) land(j *job) {
 // learn draws the conclusions from an attempt.
 func (e *Engine) learn(j *job, now time.Duration) {
 	f, q, r := &j.flight, j.flight.q, &j.result
+	if r.at.IsZero() {
+		r.at = e.now()
+	}
 	if r.hold > 0 {
 		q.holdUntil = max(q.holdUntil, now+r.hold)
 	}
 	switch {
 	case r.tried && r.sick:
-		q.recent.failure, q.recent.code = e.now(), j.outcome.Attempt.Code
+		q.recent.failure, q.recent.code = r.at, j.outcome.Attempt.Code
 		if q.health.failed(now, q.recent.failure, f.probe, f.id.Event(), e.rand()) {
 			q.recent.changed = q.recent.failure
 			q.state.FailingSince = q.health.since
@@ -70,9 +73,9 @@ func (e *Engine) learn(j *job, now time.Duration) {
 	case r.tried:
 		q.recent.code = j.outcome.Attempt.Code
 		if j.outcome.Attempt.Verdict == VerdictSuccess {
-			q.recent.success = e.now()
+			q.recent.success = r.at
 		} else {
-			q.recent.failure = e.now()
+			q.recent.failure = r.at
 		}
 		if q.health.answered(now, f.config.MaxInFlight) {
 			q.recent.changed = e.now()

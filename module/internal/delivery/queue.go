@@ -105,6 +105,7 @@ type flight struct {
 	// done is closed when the flight ends; nil where nobody waits.
 	done chan struct{}
 
+	took   time.Duration // when it left the window
 	snap   *Snapshot
 	config *Endpoint
 }
@@ -150,12 +151,12 @@ func (q *queue) limit() int {
 
 // startable says whether an attempt, or the end of a delivery that is too old,
 // may be started now.
-func (q *queue) startable(now time.Duration, wall time.Time) bool {
+func (e *Engine) startable(q *queue, now time.Duration) bool {
 	if q.win.readyLen() == 0 || !q.serves() {
 		return false
 	}
 	if q.health.failing {
-		if q.win.front().outlived(q.config.Retry.MaxAge, wall) {
+		if q.win.front().outlived(q.config.Retry.MaxAge, e.agingClock(now)) {
 			return q.inFlight < q.config.MaxInFlight
 		}
 		return !q.health.probing && now >= q.health.nextProbe && now >= q.holdUntil
@@ -164,7 +165,7 @@ func (q *queue) startable(now time.Duration, wall time.Time) bool {
 }
 
 // nextWake returns when time alone changes what startable says, or false.
-func (q *queue) nextWake(now time.Duration, wall time.Time) (time.Duration, bool) {
+func (e *Engine) nextWake(q *queue, now time.Duration) (time.Duration, bool) {
 	if !q.serves() {
 		return 0, false
 	}
@@ -181,7 +182,7 @@ func (q *queue) nextWake(now time.Duration, wall time.Time) (time.Duration, bool
 			consider(q.health.nextProbe)
 			it := q.win.front()
 			if age := q.config.Retry.MaxAge; age > 0 && !it.young {
-				consider(now + age - wall.Sub(it.id.Time()) + time.Millisecond)
+				consider(now + age - e.agingClock(now).Sub(it.id.Time()) + time.Millisecond)
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func (e *Engine) read() {
 	defer e.running.Done()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for len(e.readers.waiting) > 0 && !e.closed {
+	for len(e.readers.waiting) > 0 && !e.closed.Load() {
 		q := e.readers.waiting[0]
 		e.readers.waiting = e.readers.waiting[1:]
 		e.fill(q)
@@ -65,13 +65,12 @@ func (e *Engine) fill(q *queue) {
 	now := e.clock()
 	if err != nil {
 		q.abandon(now + readAgain)
-		if !e.closed && !isFatal(err) {
+		if !e.closed.Load() && !isFatal(err) {
 			e.logger().Error("reading due deliveries", zap.String("endpoint", q.name), zap.Error(err))
 		}
 	} else {
 		q.merge(due, limit, now, e.now(), e.unpin)
-		e.merges++
-		q.reading.merged = e.merges
+		q.reading.merged = e.merges.Add(1)
 	}
 	e.updateAt(q, now)
 }

@@ -155,7 +155,7 @@ func (e *Engine) Status() Status {
 	defer e.mu.Unlock()
 	s := Status{State: StateRunning, Err: e.failure, InFlight: e.dispatch.inFlight}
 	switch {
-	case e.closed:
+	case e.closed.Load():
 		s.State = StateClosed
 	case e.failure != nil:
 		s.State = StateFailed

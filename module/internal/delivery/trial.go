@@ -78,7 +78,7 @@ func (e *Engine) test(ctx context.Context, s *Snapshot, config *Endpoint, ev *ev
 func (e *Engine) beginTest() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.stopping || e.closed {
+	if e.stopping || e.closed.Load() {
 		return ErrStopping
 	}
 	e.tests++

@@ -45,7 +45,7 @@ func (e *Engine) work() {
 	defer e.mu.Unlock()
 	for {
 		if !e.take(&j.flight) {
-			if e.closed || d.parked >= maxParked {
+			if e.closed.Load() || d.parked >= maxParked {
 				d.workers--
 				return
 			}
@@ -96,13 +96,13 @@ func (e *Engine) fly(j *job) {
 // attempt sends the message. A panic, in a signer of somebody else's for
 // example, is an attempt that failed.
 func (e *Engine) attempt(ctx context.Context, j *job) {
-	began, clock := e.now(), e.clock()
 	defer func() {
 		if r := recover(); r != nil {
+			took := e.clock() - j.flight.took
 			j.flight.panics++
 			j.result.panicked = true
 			j.outcome = Outcome{Attempt: storage.Attempt{
-				Number: j.message.Number, StartedAt: began, Duration: e.clock() - clock,
+				Number: j.message.Number, StartedAt: e.now().Add(-took), Duration: took,
 				Verdict: VerdictRetry, Code: CodePanic,
 			}}
 			j.flight.snap.Logger.Error("recovering from a panic in an attempt",
@@ -138,7 +138,7 @@ func (e *Engine) load(j *job) (*payload, bool) {
 // durable: while nothing can be recorded, nothing more is sent.
 func (e *Engine) settle(j *job, s storage.Settlement) {
 	f := &j.flight
-	if f.cancelled(e) && s.Status == storage.StatusPending {
+	if s.Status == storage.StatusPending && f.cancelled(e) {
 		s.Status, s.Code, s.NextAttemptAt = storage.StatusCancelled, CodeCancelled, time.Time{}
 		if s.Attempt != nil {
 			s.Attempt.NextAttemptAt = time.Time{}
@@ -187,7 +187,7 @@ func (e *Engine) pause(wait time.Duration) bool {
 // settled tells everybody what was recorded.
 func (e *Engine) settled(j *job) {
 	f, s := &j.flight, &j.one[0]
-	j.result.fate = fateFinished
+	j.result.fate, j.result.at = fateFinished, e.now()
 	if s.Attempt != nil {
 		f.attempts++
 	}
@@ -198,7 +198,7 @@ func (e *Engine) settled(j *job) {
 		attempts := int(f.attempts)
 		f.snap.Observer.DeliveryDone(Done{
 			Endpoint: f.q.name, DeliveryID: f.id.String(), EventID: j.message.EventID, Type: j.message.Type,
-			Status: string(s.Status), Code: s.Code, Attempts: attempts, Latency: max(e.now().Sub(f.id.Time()), 0),
+			Status: string(s.Status), Code: s.Code, Attempts: attempts, Latency: max(j.result.at.Sub(f.id.Time()), 0),
 		})
 	}
 }
