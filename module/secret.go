@@ -30,20 +30,28 @@ func CheckSecret(s string) error {
 	return err
 }
 
-// resolveSecret replaces the placeholders of a secret, and refuses one that
-// is too weak to sign or to authenticate with. Errors never hold the secret.
+// resolveSecret is readSecret for a secret that is compared, not signed with.
 func resolveSecret(repl *caddy.Replacer, s string) (string, error) {
+	v, _, err := readSecret(repl, s)
+	return v, err
+}
+
+// readSecret replaces the placeholders of a secret, and refuses one that is
+// too weak to sign or to authenticate with. Errors never hold the secret.
+func readSecret(repl *caddy.Replacer, s string) (string, Secret, error) {
 	v, err := resolve(repl, s)
 	if err != nil {
-		return "", err
+		return "", Secret{}, err
 	}
-	if _, err = signature.ParseSecret(v); err == nil {
-		return v, nil
+	secret, err := signature.ParseSecret(v)
+	switch {
+	case err == nil:
+		return v, secret, nil
+	case reference.MatchString(s):
+		return "", Secret{}, fmt.Errorf("%s: %w", s, err)
+	default:
+		return "", Secret{}, err
 	}
-	if reference.MatchString(s) {
-		return "", fmt.Errorf("%s: %w", s, err)
-	}
-	return "", err
 }
 
 // resolve replaces the placeholders of a configured value, such as {env.NAME}

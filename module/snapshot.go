@@ -22,7 +22,6 @@ import (
 
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"
-	"github.com/promptreports/caddy-webhooks/module/internal/signature"
 	"github.com/promptreports/caddy-webhooks/module/internal/subscription"
 )
 
@@ -42,6 +41,9 @@ type builder struct {
 	app    *App
 	policy *egress.Policy
 	repl   *caddy.Replacer
+
+	// ours are the headers which every attempt has besides the reserved ones.
+	ours []string
 
 	// signers are the modules of endpoints that name none, or nil where
 	// defaults name none either.
@@ -66,6 +68,9 @@ func (a *App) build(ctx caddy.Context, observer delivery.Observer) (*delivery.Sn
 	b := &builder{
 		ctx: ctx, app: a, policy: policy, repl: caddy.NewReplacer(),
 		secrets: make(map[string]Secret), transports: make(map[string]http.RoundTripper),
+	}
+	for _, suffix := range []string{"-Event", "-Delivery", "-Attempt"} {
+		b.ours = append(b.ours, textproto.CanonicalMIMEHeaderKey(a.headerPrefix()+suffix))
 	}
 	if err := b.shared(); err != nil {
 		return nil, err
@@ -215,10 +220,11 @@ func (b *builder) newSigners(modules []SignerModule, secrets []Secret, header ht
 			return nil, err
 		}
 		for _, name := range s.Headers() {
+			name = textproto.CanonicalMIMEHeaderKey(name)
 			switch {
 			case taken[name]:
 				return nil, fmt.Errorf("two signatures want the header %s: name another for one of them", name)
-			case isOurs(name, prefix):
+			case b.isOurs(name):
 				return nil, fmt.Errorf("header %s cannot carry a signature: every attempt has it already", name)
 			case header[name] != nil:
 				return nil, fmt.Errorf("header %s carries a signature, but is set by the option header as well", name)
@@ -252,11 +258,7 @@ func (b *builder) secret(text string) (Secret, error) {
 	if s, ok := b.secrets[text]; ok {
 		return s, nil
 	}
-	value, err := resolveSecret(b.repl, text)
-	if err != nil {
-		return Secret{}, err
-	}
-	s, err := signature.ParseSecret(value)
+	_, s, err := readSecret(b.repl, text)
 	if err != nil {
 		return Secret{}, err
 	}
@@ -321,15 +323,11 @@ func (b *builder) warn() {
 	}
 }
 
-// isOurs says whether every attempt carries the header anyway.
-func isOurs(name, prefix string) bool {
-	switch name {
-	case textproto.CanonicalMIMEHeaderKey(prefix + "-Event"), textproto.CanonicalMIMEHeaderKey(prefix + "-Delivery"),
-		textproto.CanonicalMIMEHeaderKey(prefix + "-Attempt"):
-		return true
-	}
-	r := isReserved(name, "")
-	return r != "" && r != "Webhook-*"
+// isOurs says whether a header, in canonical form, is none that a signature
+// may be in. Those of Standard Webhooks are reserved for signatures.
+func (b *builder) isOurs(name string) bool {
+	reserved := isReserved(name, "")
+	return slices.Contains(b.ours, name) || reserved != "" && !strings.HasPrefix(name, "Webhook-")
 }
 
 // displayURL leaves out of a URL what may be secret.
@@ -344,8 +342,14 @@ var version = sync.OnceValue(func() string {
 		return "dev"
 	}
 	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == modulePath && strings.HasPrefix(m.Version, "v") {
-			return strings.TrimPrefix(m.Version, "v")
+		if m.Path != modulePath {
+			continue
+		}
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		if v, ok := strings.CutPrefix(m.Version, "v"); ok {
+			return v
 		}
 	}
 	return "dev"
