@@ -222,7 +222,7 @@ func (o *Outbox) lookup(h idHash) (*keptEvent, error) {
 func (s *segment) mayHold(h idHash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.events > 0 && s.ids.has(h)
+	return s.first != (storage.EventKey{}) && s.ids.has(h)
 }
 
 func (s *segment) lookup(h idHash) (*keptEvent, error) {

@@ -3,6 +3,7 @@ package badger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -285,4 +286,53 @@ func TestUnfinishedLog(t *testing.T) {
 		t.Errorf("got %v, %v, want the event", e, err)
 	}
 	accept(t, o, "b", "x")
+}
+
+// TestFailedSyncPoisons takes the log's descriptor away, so that the system
+// call that syncs it really fails.
+func TestFailedSyncPoisons(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{})
+	accept(t, o, "before", "x")
+	s := o.active.Load()
+	if err := s.w.wal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"first", "second"} {
+		_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: id, Endpoints: []string{"x"}}})
+		if !errors.Is(err, storage.ErrFailed) {
+			t.Errorf("accepting %s: got error %v, want ErrFailed", id, err)
+		}
+	}
+	<-o.Failed()
+}
+
+// TestSyncFollowsTheLog fills several memtables and sees that the file that
+// is synced is always the newest.
+func TestSyncFollowsTheLog(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: limits{memTable: 1 << 20, tick: -1}})
+	s := o.active.Load()
+	first := s.w.walID
+	body := make([]byte, 50<<10)
+	for i := range 100 {
+		_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: fmt.Sprint(i), Body: body, Endpoints: []string{"x"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(s.w.walPath(s.w.walID + 1)); err == nil {
+			t.Fatalf("event %d: log %d exists and %d is synced", i, s.w.walID+1, s.w.walID)
+		}
+		synced, err := s.w.wal.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		named, err := os.Stat(s.w.walPath(s.w.walID))
+		if err != nil || !os.SameFile(synced, named) {
+			t.Fatalf("event %d: the synced file is not log %d (%v)", i, s.w.walID, err)
+		}
+	}
+	if n := s.w.walID - first; n < 3 {
+		t.Errorf("got %d new logs, want several, or nothing was tried", n)
+	}
 }

@@ -81,7 +81,7 @@ type listing struct {
 func (l *listing) wants(s *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.events == 0 || s.first.Delivery(0).Compare(l.before) >= 0 {
+	if s.first == (storage.EventKey{}) || s.first.Delivery(0).Compare(l.before) >= 0 {
 		return false
 	}
 	if l.status != 0 && s.counts[l.status] == 0 {
@@ -91,7 +91,7 @@ func (l *listing) wants(s *segment) bool {
 	if !f.Until.IsZero() && s.first.Milli() >= ceilMilli(f.Until) {
 		return false
 	}
-	if !f.Since.IsZero() && s.last.Milli() < ceilMilli(f.Since) {
+	if !f.Since.IsZero() && s.reach.Milli() < ceilMilli(f.Since) {
 		l.done, l.ended = true, true
 		return false
 	}

@@ -111,6 +111,7 @@ func (s *segment) recall(st segmentState) {
 	}
 	s.ids, s.stored = ids, true
 	s.first, s.last, s.events = storage.EventKey(st.First), storage.EventKey(st.Last), st.Events
+	s.reach = s.last
 	copy(s.counts[:], st.Counts)
 	s.short = st.Short
 }
@@ -181,6 +182,7 @@ func (s *segment) scan(txn *badgerdb.Txn) error {
 	if err != nil {
 		return err
 	}
+	s.reach = s.last
 	prefix = []byte{kindID}
 	err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
 		s.ids.add(idHash(item.Key()[1:]))

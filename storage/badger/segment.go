@@ -29,8 +29,11 @@ type segment struct {
 	lastUsed atomic.Int64
 
 	// mu guards everything below; it is never held over I/O.
-	mu        sync.Mutex
-	first     storage.EventKey // zero while empty
+	mu    sync.Mutex
+	first storage.EventKey // zero while empty
+	// reach is the greatest key that was given away, and last the greatest
+	// that is synced.
+	reach     storage.EventKey
 	last      storage.EventKey
 	events    int
 	counts    [len(statusNames)]int
@@ -154,6 +157,20 @@ func (s *segment) isRemoved() bool {
 	return s.removed
 }
 
+// staged makes known where events will be found, before a commit makes them
+// visible.
+func (s *segment) staged(events []acceptance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range events {
+		if s.first == (storage.EventKey{}) {
+			s.first = events[i].key
+		}
+		s.reach = events[i].key
+		s.ids.add(events[i].hash)
+	}
+}
+
 // applied takes a committed group into the counts.
 func (s *segment) applied(group []*op) {
 	s.mu.Lock()
@@ -172,12 +189,8 @@ func (s *segment) applied(group []*op) {
 }
 
 func (s *segment) accepted(a *acceptance) int {
-	if s.first == (storage.EventKey{}) {
-		s.first = a.key
-	}
 	s.last = a.key
 	s.events++
-	s.ids.add(a.hash)
 	s.counts[a.status] += len(a.endpoints)
 	if a.status != statusPending {
 		return 0
@@ -248,9 +261,10 @@ func (s *segment) finished() bool {
 	return s.sealed && s.counts[statusPending] == 0
 }
 
-// span returns the first and the last key, zero when there is none.
+// span returns the first and the last key that may be visible, zero when
+// there is none.
 func (s *segment) span() (first, last storage.EventKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.first, s.last
+	return s.first, s.reach
 }

@@ -176,6 +176,9 @@ func (w *writer) stage(txn *badgerdb.Txn, p *op) error {
 	for i := range p.events {
 		p.events[i].stamp(w.o.nextKey())
 	}
+	if len(p.events) > 0 {
+		w.seg.staged(p.events)
+	}
 	if err := w.commitChunks(p.chunks); err != nil {
 		return err
 	}
