@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -283,7 +284,10 @@ func BenchmarkSend(b *testing.B) {
 	})
 	b.Run("memory", func(b *testing.B) {
 		res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: http.NoBody}
-		run(b, testMessage(b, "http://127.0.0.1/hooks", roundTrip(func(*http.Request) (*http.Response, error) { return res, nil })))
+		run(b, testMessage(b, "http://127.0.0.1/hooks", roundTrip(func(r *http.Request) (*http.Response, error) {
+			httptrace.ContextClientTrace(r.Context()).WroteRequest(httptrace.WroteRequestInfo{})
+			return res, nil
+		})))
 	})
 	b.Run("loopback", func(b *testing.B) {
 		s := httptest.NewServer(receiver)
