@@ -24,11 +24,10 @@ const (
 
 // lifecycle is the part of an App that lives from Start to Cleanup.
 //
-// The engine belongs to no App: it is pooled by the location of its outbox, and
-// an App attaches its snapshot to it. Two Apps overlap in every reload (the new
-// one starts before the old one stops), so a reload attaches the new snapshot
-// and then releases the old one, and a reload that fails after Start releases
-// the new one again, which makes the old one current without doing anything.
+// The engine belongs to no App: it is pooled by the location of its outbox. Two
+// Apps overlap in every reload, because the new one starts before the old one
+// stops. The new one becomes current when the old one stops; a reload that
+// fails after Start never comes that far, so the old one goes on as it was.
 //
 // Caddy calls Cleanup after Provision alone, after a failed Start, after Start
 // and Stop, and after Start without Stop. So Cleanup is complete on its own.
@@ -36,14 +35,13 @@ type lifecycle struct {
 	// observer feeds the metrics and the Caddy events of this App.
 	observer *observer
 
-	// started is closed when pooled and lease are set.
+	// started is closed when the engine is there.
 	started chan struct{}
 
 	// gone is closed by Cleanup.
 	gone chan struct{}
 
 	pooled *pooledEngine
-	lease  *delivery.Lease
 
 	// holdsRef says that this App has a reference in the pool. Giving back
 	// one that another App holds would close the outbox under that App.
@@ -64,15 +62,15 @@ func (l *lifecycle) prepare(ctx caddy.Context, endpoints []string, perEndpoint b
 	return o, nil
 }
 
-// Start opens the outbox, unless a running configuration has it open, and
-// makes this configuration the current one of its engine.
+// Start opens the outbox, unless a running configuration has it open. From
+// then on the App's events are accepted.
 func (a *App) Start() error {
 	p, err := loadEngine(a.outbox, a.logger)
 	if err != nil {
 		return err
 	}
 	a.pooled, a.holdsRef = p, true
-	if a.lease, err = p.attach(a); err != nil {
+	if err := p.attach(a); err != nil {
 		return err // Cleanup gives back the reference
 	}
 	close(a.started)
@@ -87,7 +85,7 @@ func (a *App) Start() error {
 // when the process ends does it wait for the attempts under way, because a
 // reload hands them over.
 func (a *App) Stop() error {
-	if a.lease == nil {
+	if a.pooled == nil {
 		return nil
 	}
 	a.pooled.release(a)
@@ -120,11 +118,12 @@ func (a *App) Cleanup() error {
 		close(a.gone)
 	}
 	if !a.holdsRef {
+		a.observer.forget()
 		return nil
 	}
 	a.holdsRef = false
 	a.pooled.release(a)
-	a.observer.forget(a.pooled)
+	a.observer.forget()
 	return unloadEngine(a.pooled.location)
 }
 

@@ -91,13 +91,23 @@ func (o *observer) emit(e caddyEvent) {
 	o.events.Emit(o.ctx, e.name, e.data)
 }
 
-// forget removes the series of those endpoints which the engine's current
-// configuration has no more. It is called when the observer's own
-// configuration goes, be it replaced or rolled back.
-func (o *observer) forget(p *pooledEngine) {
-	current := p.observer()
+// forget removes the series of those endpoints which no running configuration
+// has. It is called when the observer's own configuration goes, be it replaced
+// or failed.
+func (o *observer) forget() {
+	if o == nil || len(o.endpoints) == 0 {
+		return
+	}
+	kept := make(map[string]bool)
+	for _, p := range openEngines() {
+		if current := p.observer(); current != nil {
+			for name := range current.endpoints {
+				kept[name] = true
+			}
+		}
+	}
 	for name := range o.endpoints {
-		if current == nil || current.endpoints[name] == nil {
+		if !kept[name] {
 			byEndpoint.forget(name)
 		}
 	}

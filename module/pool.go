@@ -38,9 +38,13 @@ type pooledEngine struct {
 	events *eventQueue
 
 	mu sync.Mutex
-	// apps are the configurations in use, in the order in which they were
-	// attached. The engine and the outbox follow the last one.
-	apps []*App
+	// apps are the configurations that have started, in that order. The first
+	// one is current: engine, outbox and log follow it. In a reload the next
+	// one waits until Caddy stops the one before it, which Caddy does only
+	// when nothing can fail any more; so no event is matched against, and no
+	// attempt is made by, a configuration that does not come to be.
+	apps  []*App
+	lease *delivery.Lease
 }
 
 // loadEngine returns the engine of the outbox, and opens it unless a running
@@ -76,28 +80,24 @@ func openEngine(o Outbox, logger *zap.Logger) (*pooledEngine, error) {
 	return p, nil
 }
 
-// attach makes the App's configuration the current one.
-func (p *pooledEngine) attach(a *App) (*delivery.Lease, error) {
+// attach makes the App's configuration the current one, or the next one where
+// another is in use.
+func (p *pooledEngine) attach(a *App) error {
 	if p.fingerprint != a.outbox.Fingerprint() {
-		return nil, fmt.Errorf("the engine of the outbox %s, and its encryption key, cannot change while it is open; restart Caddy to change them", p.location)
+		return fmt.Errorf("the engine of the outbox %s, and its encryption key, cannot change while it is open; restart Caddy to change them", p.location)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := a.outbox.Apply(p.outbox); err != nil {
-		return nil, fmt.Errorf("changing the options of the outbox %s: %w", p.location, err)
-	}
-	p.log.set(a.logger.Core())
 	a.observer.queue.Store(p.events)
 	p.apps = append(p.apps, a)
-	lease := p.engine.Attach(a.snapshot)
-	running.Lock()
-	defer running.Unlock()
-	running.byLocation[p.location] = p
-	return lease, nil
+	if len(p.apps) == 1 {
+		p.use(a)
+	}
+	return nil
 }
 
 // release takes the App's configuration out of use. When it was the current
-// one, the one before it is current again.
+// one, the next one is.
 func (p *pooledEngine) release(a *App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,16 +105,29 @@ func (p *pooledEngine) release(a *App) {
 	if i < 0 {
 		return
 	}
-	a.lease.Release()
 	p.apps = slices.Delete(p.apps, i, i+1)
-	if i == 0 || i < len(p.apps) {
-		return
+	switch {
+	case i > 0:
+	case len(p.apps) > 0:
+		p.use(p.apps[0])
+	default:
+		p.lease.Release()
 	}
-	current := p.apps[i-1]
-	p.log.set(current.logger.Core())
-	if err := current.outbox.Apply(p.outbox); err != nil {
-		current.logger.Error("restoring the options of the outbox", zap.Error(err))
+}
+
+// use makes the App's configuration the current one. The caller holds the lock.
+func (p *pooledEngine) use(a *App) {
+	p.log.set(a.logger.Core())
+	if err := a.outbox.Apply(p.outbox); err != nil { // Provision has checked the options
+		a.logger.Error("changing the options of the outbox", zap.String("outbox", p.location), zap.Error(err))
 	}
+	before := p.lease
+	p.lease = p.engine.Attach(a.snapshot)
+	before.Release() // only now, so that sending never pauses
+
+	running.Lock()
+	defer running.Unlock()
+	running.byLocation[p.location] = p
 }
 
 // observer returns the observer of the current configuration, or nil.
@@ -124,7 +137,7 @@ func (p *pooledEngine) observer() *observer {
 	if len(p.apps) == 0 {
 		return nil
 	}
-	return p.apps[len(p.apps)-1].observer
+	return p.apps[0].observer
 }
 
 // Destruct closes the engine, and then its outbox.
