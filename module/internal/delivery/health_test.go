@@ -188,8 +188,11 @@ func TestPoisonDoesNotKeepAnEndpointFailing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, always(500, 0))
 		defer r.close()
-		r.engine.Attach(r.snapshot(endpoint("a")))
-		poison := r.publish("a")
+		r.engine.Attach(r.snapshot(endpoint("a", func(ep *Endpoint) { ep.MaxInFlight = 1 })))
+		for range failingEvents {
+			r.publish("a")
+		}
+		poison := r.publish("a") // the first that waits when the endpoint turns failing
 		for range 20 {
 			r.publish("a")
 		}

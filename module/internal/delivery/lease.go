@@ -78,7 +78,7 @@ func (e *Engine) use(b *binding) {
 		}
 		e.updateAt(q, now)
 	}
-	if e.dispatch.active.first != nil || e.dispatch.throttled.first != nil {
+	if !e.halted() && (e.dispatch.active.first != nil || e.dispatch.throttled.first != nil) {
 		e.wakeWorker()
 	}
 }

@@ -104,6 +104,9 @@ func TestNewEventsPassRetries(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 			r.want(id, storage.StatusDelivered, "http_200", 1)
+			if n := r.engine.queues["a"].win.len(); n > windowSize {
+				t.Fatalf("deliveries in memory: got %d, want %d at most", n, windowSize)
+			}
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
