@@ -17,9 +17,13 @@ import (
 	"github.com/promptreports/caddy-webhooks/module/internal/problem"
 )
 
-// loopHeader marks every attempt, so that an endpoint which leads back to a
-// handler does not feed on itself.
-const loopHeader = "X-Caddy-Webhooks-Hop"
+// An endpoint whose URL leads back to a handler must not feed on itself. Every
+// attempt has a User-Agent that starts so; the header is for what replaces the
+// User-Agent on the way.
+const (
+	loopAgent  = "caddy-webhooks/"
+	loopHeader = "X-Caddy-Webhooks-Hop"
+)
 
 // The kinds of body.
 const (
@@ -33,7 +37,7 @@ func (h *Handler) guard(r *http.Request) *problem.Problem {
 	if r.Method != http.MethodPost {
 		return problem.MethodNotAllowed.New("")
 	}
-	if _, ok := r.Header[loopHeader]; ok {
+	if _, ok := r.Header[loopHeader]; ok || strings.HasPrefix(r.UserAgent(), loopAgent) {
 		return problem.Loop.New("an endpoint's URL leads back to this handler")
 	}
 	if refusal := h.checkSite(r); refusal != nil {

@@ -172,7 +172,8 @@ func TestIngestRefusals(t *testing.T) {
 		{"empty token", request{path: "/token", body: good, header: map[string]string{"Authorization": "Bearer "}}, 401, "unauthorized", [2]string{}},
 		{"basic authentication", request{path: "/token", body: good, header: map[string]string{"Authorization": "Basic " + testToken}}, 401, "unauthorized", [2]string{}},
 
-		{"own delivery", request{body: good, header: map[string]string{"X-Caddy-Webhooks-Hop": "1"}}, 508, "loop", [2]string{}},
+		{"delivery of another instance", request{body: good, header: map[string]string{"User-Agent": "caddy-webhooks/v1.2.3"}}, 508, "loop", [2]string{}},
+		{"delivery through a proxy", request{body: good, header: map[string]string{"X-Caddy-Webhooks-Hop": "1"}}, 508, "loop", [2]string{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -486,6 +487,26 @@ func TestIngestClientLeavesBeforeAnswer(t *testing.T) {
 	h.fake.SetHooks(storagetest.FakeHooks{})
 	if status, answer := h.post(body); status != 200 {
 		t.Errorf("got %d %s for the same event again, want 200", status, answer)
+	}
+}
+
+// An endpoint that leads back to the ingest gets its events refused there.
+func TestIngestRefusesOwnDeliveries(t *testing.T) {
+	h := newHarness(t)
+	newFake(t, "loop")
+	h.mustLoad(h.config(object{
+		"outbox":    object{"engine": "fake", "name": "loop"},
+		"endpoints": object{"self": object{"url": "http://" + h.addr + "/events", "retry": object{"max_attempts": 1}}},
+	}))
+	h.counted(`caddy_webhooks_events_total{result="loop"}`, 1, func() {
+		if status, body := h.post(eventJSON("looping")); status != 202 {
+			t.Fatalf("got %d %s, want 202", status, body)
+		}
+		h.awaitIdle()
+	})
+	_, body := h.get("/webhooks/deliveries")
+	if got := strings.Count(body, `"event_id"`); got != 1 || !strings.Contains(body, "508") {
+		t.Errorf("got %d deliveries in %s, want one that failed with 508", got, body)
 	}
 }
 
