@@ -177,7 +177,8 @@ type receiver struct {
 	counts  map[string]int
 	changed chan struct{}
 
-	held func()
+	held   func()
+	status int
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -204,6 +205,16 @@ func (rc *receiver) serve(w http.ResponseWriter, r *http.Request) {
 	rc.counts[e.ID]++
 	close(rc.changed)
 	rc.changed = make(chan struct{})
+	if rc.status != 0 {
+		w.WriteHeader(rc.status)
+	}
+}
+
+// reply makes the receiver answer with the status.
+func (rc *receiver) reply(status int) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	rc.status = status
 }
 
 // hold calls f at each request before it is counted.

@@ -1,0 +1,110 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
+)
+
+func init() {
+	caddy.RegisterModule(new(eventRecorder))
+}
+
+// eventRecorder is a handler of Caddy events.
+type eventRecorder struct{}
+
+// recordEvent is what an eventRecorder calls.
+var recordEvent func(caddy.Event)
+
+func (*eventRecorder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.webhooks_test", New: func() caddy.Module { return new(eventRecorder) }}
+}
+
+func (*eventRecorder) Handle(_ context.Context, e caddy.Event) error {
+	recordEvent(e)
+	return nil
+}
+
+// eventsHarness runs a configuration whose Caddy events go to f.
+func eventsHarness(t *testing.T, endpoint object, f func(caddy.Event)) (*harness, *openFake) {
+	t.Helper()
+	recordEvent = f
+	h := newHarness(t)
+	fake := newFake(t, "events")
+	config := h.config(object{"outbox": object{"engine": "fake", "name": "events"}, "endpoints": object{"first": endpoint}})
+	config["apps"].(object)["events"] = object{"subscriptions": []object{{
+		"modules": []string{"webhooks"}, "handlers": []object{{"handler": "webhooks_test"}},
+	}}}
+	h.mustLoad(config)
+	return h, fake
+}
+
+func TestCaddyEvents(t *testing.T) {
+	events := make(chan caddy.Event, 16)
+	rc := newReceiver(t)
+	rc.reply(http.StatusGone)
+	h, fake := eventsHarness(t, rc.endpoint(), func(e caddy.Event) { events <- e })
+	expect := func(data map[string]map[string]any) {
+		t.Helper()
+		for len(data) > 0 {
+			select {
+			case e := <-events:
+				want, ok := data[e.Name()]
+				if !ok {
+					t.Fatalf("got event %s %v, want one of %v", e.Name(), e.Data, data)
+				}
+				for name, value := range want {
+					if e.Data[name] != value {
+						t.Errorf("got %s %v of %s, want %v", name, e.Data[name], e.Name(), value)
+					}
+				}
+				delete(data, e.Name())
+			case <-time.After(10 * time.Second):
+				t.Fatalf("got no event for 10 s, want %v", data)
+			}
+		}
+	}
+	if status, body := h.post(eventJSON("gone")); status != 202 {
+		t.Fatalf("got %d %s, want 202", status, body)
+	}
+	expect(map[string]map[string]any{
+		eventDeliveryFailed: {"endpoint": "first", "event_id": "gone", "type": "test.happened", "code": "gone", "attempts": 1},
+		eventEndpointPaused: {"endpoint": "first", "from": "healthy", "reason": "gone"},
+	})
+	o := openEngines()[0].observer()
+	o.EndpointChanged("first", delivery.Healthy, delivery.Failing, "timeout_headers")
+	expect(map[string]map[string]any{eventEndpointFailing: {"endpoint": "first", "reason": "timeout_headers"}})
+	o.EndpointChanged("first", delivery.Failing, delivery.Healthy, "")
+	expect(map[string]map[string]any{eventEndpointRecovered: {"endpoint": "first", "from": "failing"}})
+	fake.Poison(errors.New("failing on purpose"))
+	expect(map[string]map[string]any{eventStoreFailed: {"outbox": "/fake/events"}})
+}
+
+// The engine does not wait for slow handlers.
+func TestCaddyEventsDoNotBlock(t *testing.T) {
+	release, handled := make(chan struct{}), make(chan struct{}, 2*eventQueueSize)
+	_, _ = eventsHarness(t, object{"url": "https://example.com/", "paused": true}, func(caddy.Event) {
+		handled <- struct{}{}
+		<-release
+	})
+	q := openEngines()[0].events
+	for range 2 * eventQueueSize {
+		q.offer(caddyEvent{name: eventDeliveryFailed})
+	}
+	if got := q.dropped.Load(); got < eventQueueSize-1 {
+		t.Errorf("got %d events dropped, want %d at least", got, eventQueueSize-1)
+	}
+	close(release)
+	for range eventQueueSize {
+		<-handled
+	}
+}
+
+// Interface guards
+var _ caddyevents.Handler = (*eventRecorder)(nil)
