@@ -19,3 +19,9 @@ func allocateFile(path string, size int64) error {
 	}
 	return nil
 }
+
+// reserveBlocks allocates the first blocks of a file without changing what it
+// holds or how long it is.
+func reserveBlocks(f *os.File, size int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+}

@@ -112,3 +112,112 @@ func BenchmarkWholeLife(b *testing.B) {
 		})
 	}
 }
+
+// benchHistory fills an outbox with n deliveries to four endpoints, of which
+// every tenth failed and the others were delivered or, with pending set, all
+// are pending.
+func benchHistory(b *testing.B, dir string, n int, pending bool) *Outbox {
+	b.Helper()
+	o, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := []string{"alpha", "beta", "gamma", "delta"}
+	for i := 0; i < n; i += 1000 {
+		batch := make([]storage.NewEvent, 250)
+		for j := range batch {
+			batch[j] = benchEvent(int64(i+j), names...)[0]
+		}
+		got, err := o.Accept(b.Context(), batch)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if pending {
+			continue
+		}
+		var all []storage.Settlement
+		for j, a := range got {
+			for k := range names {
+				s := storage.Settlement{Delivery: a.Key.Delivery(k), Status: storage.StatusDelivered, Code: "ok", Attempt: &benchAttempt}
+				if (j+k)%10 == 0 {
+					s.Status, s.Code = storage.StatusFailed, "http_500"
+				}
+				all = append(all, s)
+			}
+		}
+		if err := o.Settle(b.Context(), all); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return o
+}
+
+func BenchmarkList(b *testing.B) {
+	o := benchHistory(b, b.TempDir(), 300_000, false)
+	defer o.Close()
+	middle := benchEvent(150_000)[0].ID
+	for name, f := range map[string]storage.Filter{
+		"all":               {},
+		"endpoint":          {Endpoints: []string{"beta"}},
+		"failed":            {Status: storage.StatusFailed},
+		"endpoint-failed":   {Endpoints: []string{"beta"}, Status: storage.StatusFailed},
+		"two-endpoints":     {Endpoints: []string{"beta", "delta"}},
+		"type":              {Type: "version.promoted"},
+		"event":             {EventID: middle},
+		"nothing-has-code":  {Code: "tls_expired"},
+		"pending-but-none":  {Status: storage.StatusPending},
+		"endpoint-unknown":  {Endpoints: []string{"omega"}},
+		"all-but-endpoints": {NotEndpoints: []string{"alpha", "beta"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := o.List(b.Context(), f, storage.PageRequest{Limit: 100}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkBacklog(b *testing.B) {
+	dir := b.TempDir()
+	o := benchHistory(b, dir, 1_000_000, true)
+	if err := o.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("open to first due", func(b *testing.B) {
+		for b.Loop() {
+			o, err := Open(dir, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if got, err := o.Due(b.Context(), "gamma", storage.Position{}, 256); err != nil || len(got) != 256 {
+				b.Fatal(len(got), err)
+			}
+			b.StopTimer()
+			if err := o.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+	o, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer o.Close()
+	b.Run("due window of 256", func(b *testing.B) {
+		b.ReportAllocs()
+		var after storage.Position
+		for b.Loop() {
+			got, err := o.Due(b.Context(), "beta", after, 256)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if after = (storage.Position{}); len(got) > 0 {
+				after = storage.Position{At: got[len(got)-1].At, ID: got[len(got)-1].ID}
+			}
+		}
+	})
+}

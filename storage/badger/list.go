@@ -15,7 +15,7 @@ import (
 
 const (
 	// maxExamined bounds the deliveries looked at for one page.
-	maxExamined = 20_000
+	maxExamined = 5_000
 
 	// maxWalks bounds the indexes that are walked side by side; a filter for
 	// more endpoints examines all deliveries.

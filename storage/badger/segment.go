@@ -21,10 +21,11 @@ type segment struct {
 
 	// use is read-locked by whoever works with db and w, and locked to open
 	// or close them. No goroutine locks it twice.
-	use sync.RWMutex
-	db  *badgerdb.DB // nil while closed
-	w   *writer
-	big bool
+	use      sync.RWMutex
+	db       *badgerdb.DB // nil while closed
+	w        *writer
+	big      bool
+	memTable int64
 
 	lastUsed atomic.Int64
 
@@ -105,6 +106,7 @@ func (s *segment) open(big bool) error {
 		size = lim.memTable
 	}
 	size = max(size, unflushed(s.dir))
+	s.memTable = size
 	opt := databaseOptions(s.dir, size, s.o.opt.Logger)
 	db, err := badgerdb.Open(opt)
 	if err != nil {

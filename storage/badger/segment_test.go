@@ -128,32 +128,30 @@ func TestSealingAndRetention(t *testing.T) {
 
 func TestMaxSize(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "outbox")
-	opt := Options{MaxSize: 400 << 10, limits: limits{
-		deliveries: 10, tick: -1, reserve: -1, memTable: 1 << 20, smallMemTable: 1 << 20,
-	}}
-	o := open(t, dir, opt)
-	keys := fill(t, o, "a", 10, "x")
-	var err error
-	n := 0
-	for ; err == nil && n < 100; n++ {
-		body := make([]byte, 20<<10)
-		_, err = o.Accept(t.Context(), []storage.NewEvent{{ID: fmt.Sprint("big", n), Body: body, Endpoints: []string{"x"}}})
-	}
-	if !errors.Is(err, storage.ErrFull) {
-		t.Fatalf("after %d events: got error %v, want ErrFull", n, err)
-	}
-	o.tidy()
-	if got := o.numbers()[0]; got != 1 {
-		t.Fatalf("the first segment, in which all is pending: got %d, want 1", got)
-	}
-	for _, k := range keys {
+	opt := Options{limits: limits{deliveries: 10, tick: -1, reserve: -1}}
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	pending := fill(t, o, "a", 10, "x")
+	finished := fill(t, o, "b", 10, "x")
+	accept(t, o, "c", "x")
+	for _, k := range finished {
 		settle(t, o, k.Delivery(0), storage.StatusDelivered)
 	}
 	o.tidy()
-	if got := o.numbers()[0]; got == 1 {
-		t.Error("the finished segment is still there above the greatest size")
+	if got := o.numbers(); len(got) != 3 {
+		t.Fatalf("below the greatest size: got segments %v, want 3", got)
 	}
+	if err := o.Configure(Options{MaxSize: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	o.tidy()
+	if got := fmt.Sprint(o.numbers()); got != "[1 3]" {
+		t.Errorf("above the greatest size: got segments %v, want 1, in which all is pending, and 3", got)
+	}
+	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "d", Endpoints: []string{"x"}}})
+	if !errors.Is(err, storage.ErrFull) {
+		t.Errorf("accepting: got error %v, want ErrFull", err)
+	}
+	settle(t, o, pending[0].Delivery(0), storage.StatusDelivered)
 }
 
 func TestNoSpace(t *testing.T) {

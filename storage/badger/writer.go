@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -67,7 +68,9 @@ func (w *writer) walPath(id int) string {
 }
 
 // openWAL opens the file numbered walID and makes its name durable, which
-// Badger leaves to the file system.
+// Badger leaves to the file system. Badger makes the file sparse and writes
+// through a mapping, where a full disk kills the process: so its blocks are
+// allocated here, as far as the file system can.
 func (w *writer) openWAL() error {
 	f, err := os.OpenFile(w.walPath(w.walID), os.O_RDWR, 0)
 	if err != nil {
@@ -79,6 +82,9 @@ func (w *writer) openWAL() error {
 	w.wal = f
 	if err := f.Chmod(0o600); err != nil {
 		return fmt.Errorf("restricting the write-ahead log: %w", err)
+	}
+	if err := reserveBlocks(f, w.seg.memTable+w.seg.memTable/4); err != nil {
+		w.o.opt.Logger.Debug("allocating a write-ahead log failed", zap.Error(err))
 	}
 	return syncDir(w.seg.dir)
 }
