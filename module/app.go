@@ -7,9 +7,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 )
 

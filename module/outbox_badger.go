@@ -6,10 +6,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 	"github.com/promptreports/caddy-webhooks/storage/badger"

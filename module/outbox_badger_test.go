@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -72,7 +71,11 @@ func TestBadgerOutboxApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer o.Close()
+	defer func() {
+		if err := o.Close(); err != nil {
+			t.Errorf("got error %v of Close, want none", err)
+		}
+	}()
 	accept := func(ids ...string) error {
 		var events []storage.NewEvent
 		for _, id := range ids {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 )
 

@@ -15,10 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"

@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	zapobserver "go.uber.org/zap/zaptest/observer"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 	"github.com/promptreports/caddy-webhooks/module/internal/signature"

@@ -13,7 +13,11 @@ func TestConfigure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer o.Close()
+	defer func() {
+		if err := o.Close(); err != nil {
+			t.Errorf("got error %v of Close, want none", err)
+		}
+	}()
 	accept := func(id string) error {
 		_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: id, Type: "a", Body: []byte("{}"), Endpoints: []string{"e"}}})
 		return err
