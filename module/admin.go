@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+
 	"github.com/promptreports/caddy-webhooks/module/internal/api"
 	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 )

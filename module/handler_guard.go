@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/promptreports/caddy-webhooks/module/internal/problem"
 )
 

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/promptreports/caddy-webhooks/storage"
 	"github.com/promptreports/caddy-webhooks/storage/storagetest"
 )
