@@ -107,7 +107,7 @@ func TestOrphanedDeliveriesResume(t *testing.T) {
 		if got := r.engine.Status().Orphaned; got != 1 {
 			t.Errorf("orphaned: got %d, want 1", got)
 		}
-		if n := r.engine.queues["a"].win.len(); n != 0 {
+		if n, _ := r.memory("a"); n != 0 {
 			t.Errorf("orphaned deliveries in memory: got %d, want 0", n)
 		}
 		r.setReply(always(200, 0))

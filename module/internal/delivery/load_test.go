@@ -108,16 +108,14 @@ func TestBacklogStaysOnDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		q := r.engine.queues["a"]
-		if q.win.len() > windowSize || r.engine.pinned > windowSize*1024 {
-			t.Errorf("memory: got %d deliveries and %d bytes, want %d deliveries at most", q.win.len(), r.engine.pinned, windowSize)
+		if n, pinned := r.memory("a"); n > windowSize || pinned > windowSize*1024 {
+			t.Errorf("memory: got %d deliveries and %d bytes, want %d deliveries at most", n, pinned, windowSize)
 		}
 		r.restart()
 		var most atomic.Int64
 		r.setReply(func(context.Context, *Message) Outcome {
-			r.engine.mu.Lock()
-			most.Store(max(most.Load(), int64(r.engine.queues["a"].win.len())))
-			r.engine.mu.Unlock()
+			n, _ := r.memory("a")
+			most.Store(max(most.Load(), int64(n)))
 			return outcomeOf(200)
 		})
 		r.engine.Attach(s)
@@ -131,7 +129,7 @@ func TestBacklogStaysOnDisk(t *testing.T) {
 		if most.Load() > windowSize {
 			t.Errorf("deliveries in memory: got %d, want %d at most", most.Load(), windowSize)
 		}
-		if p := r.engine.pinned; p != 0 {
+		if _, p := r.memory("a"); p != 0 {
 			t.Errorf("pinned bytes after all was sent: got %d, want 0", p)
 		}
 	})

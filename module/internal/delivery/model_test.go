@@ -208,6 +208,8 @@ func (m *model) settleDown(s *Snapshot) {
 	}
 	time.Sleep(30 * time.Minute)
 	synctest.Wait()
+	m.engine.mu.Lock()
+	defer m.engine.mu.Unlock()
 	if n := m.fake.Usage().Pending; n > 0 {
 		m.t.Errorf("forgotten deliveries: got %d of %d pending: %v", n, len(m.ids), m.fake.Pending())
 		for name, q := range m.engine.queues {
@@ -218,8 +220,6 @@ func (m *model) settleDown(s *Snapshot) {
 	if p := m.engine.pinned; p != 0 {
 		m.t.Errorf("pinned bytes at the end: got %d, want 0", p)
 	}
-	m.engine.mu.Lock()
-	defer m.engine.mu.Unlock()
 	if d := &m.engine.dispatch; d.inFlight != 0 {
 		m.t.Errorf("in flight at the end: got %d, want 0", d.inFlight)
 	}

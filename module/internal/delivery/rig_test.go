@@ -144,6 +144,14 @@ func (r *rig) publish(typ string) storage.DeliveryID {
 	return accepted[0].Key.Delivery(0)
 }
 
+// memory returns what the engine has in memory: the deliveries of an endpoint
+// and the bytes of all events.
+func (r *rig) memory(endpoint string) (int, int64) {
+	r.engine.mu.Lock()
+	defer r.engine.mu.Unlock()
+	return r.engine.queues[endpoint].win.len(), r.engine.pinned
+}
+
 func newEvent(id, typ string) *event.Event {
 	return &event.Event{ID: id, Type: typ, Body: fmt.Appendf(nil, `{"id":%q,"type":%q}`, id, typ)}
 }

@@ -104,7 +104,7 @@ func TestNewEventsPassRetries(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 			r.want(id, storage.StatusDelivered, "http_200", 1)
-			if n := r.engine.queues["a"].win.len(); n > windowSize {
+			if n, _ := r.memory("a"); n > windowSize {
 				t.Fatalf("deliveries in memory: got %d, want %d at most", n, windowSize)
 			}
 		}
