@@ -178,14 +178,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 
 // accept takes the request from admission to the answer.
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request) *problem.Problem {
-	engine, refusal := h.app.await(r.Context())
-	if refusal != nil {
-		return refusal
-	}
 	if !h.admission.enter() {
 		return problem.Overloaded.New("")
 	}
 	defer h.admission.leave()
+	engine, refusal := h.app.await(r.Context())
+	if refusal != nil {
+		return refusal
+	}
 
 	media, refusal := mediaType(r.Header)
 	if refusal != nil {
