@@ -62,7 +62,8 @@ type Engine struct {
 	rand   func() float64
 	send   func(context.Context, *Message) Outcome
 
-	// size is that of every window.
+	// size is that of every window; zero derives it from the number of
+	// endpoints.
 	size int
 
 	// epoch is the zero of the engine's own clock.
@@ -127,7 +128,7 @@ func newEngine(opts Options, send func(context.Context, *Message) Outcome) (*Eng
 		return nil, fmt.Errorf("reading the states of endpoints: %w", err)
 	}
 	e := &Engine{
-		outbox: opts.Outbox, now: opts.Now, rand: opts.Rand, send: send, most: opts.MaxPinned, size: windowSize,
+		outbox: opts.Outbox, now: opts.Now, rand: opts.Rand, send: send, most: opts.MaxPinned,
 		epoch: time.Now(), wallEpoch: opts.Now(),
 		saving: make(chan struct{}, 1), queues: make(map[string]*queue), states: states,
 	}

@@ -53,7 +53,7 @@ func (l *Lease) Release() {
 
 // newQueue makes the queue of an endpoint. The caller holds the lock.
 func (e *Engine) newQueue(name string) *queue {
-	q := &queue{name: name, size: e.size, win: window{cursor: start}, links: links{wakeIndex: -1}}
+	q := &queue{name: name, size: leastWindow, win: window{cursor: start}, links: links{wakeIndex: -1}}
 	q.state = e.states[name]
 	delete(e.states, name)
 	if !q.state.FailingSince.IsZero() {
@@ -71,8 +71,12 @@ func (e *Engine) use(b *binding) {
 	e.current.Store(b)
 	e.dispatch.most = b.MaxInFlight
 	now := e.clock()
+	size := e.size
+	if size == 0 {
+		size = windowSize(len(b.Endpoints))
+	}
 	for name, q := range e.queues {
-		q.config = b.Endpoints[name]
+		q.config, q.size = b.Endpoints[name], size
 		if !q.serves() {
 			q.clear(e.unpin)
 		}

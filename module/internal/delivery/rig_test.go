@@ -65,6 +65,7 @@ func (r *rig) open() {
 	if err != nil {
 		r.t.Fatalf("opening the engine: %v", err)
 	}
+	e.size = leastWindow // so that a test fills one soon
 	r.engine = e
 }
 

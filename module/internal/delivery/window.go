@@ -7,9 +7,20 @@ import (
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
-// windowSize is the greatest number of pending deliveries of one endpoint
-// that are kept in memory.
-const windowSize = 256
+// Bounds of the deliveries that are kept in memory: the fewer endpoints there
+// are, the larger is the window of each. A large window spares a burst the way
+// over the disk; the least one keeps an endpoint busy while it reads ahead.
+const (
+	leastWindow = 256
+	mostWindow  = 8192
+	allWindows  = 64 << 10
+)
+
+// windowSize returns the greatest number of pending deliveries of one endpoint
+// in memory, where there are so many endpoints.
+func windowSize(endpoints int) int {
+	return min(max(allWindows/max(endpoints, 1), leastWindow), mostWindow)
+}
 
 // idleCapacity is the greatest number of places that an endpoint without ready
 // deliveries keeps allocated.

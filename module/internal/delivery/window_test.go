@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -94,18 +95,18 @@ func TestNewEventsPassRetries(t *testing.T) {
 		r := newRig(t, always(303, 0)) // is tried again, but the receiver answers
 		defer r.close()
 		r.engine.Attach(r.snapshot(endpoint("a")))
-		for range 3 * windowSize {
+		for range 3 * leastWindow {
 			r.publish("a")
 		}
 		time.Sleep(time.Minute) // all of them wait for their third attempt
 		r.setReply(always(200, 0))
-		for range windowSize + 10 {
+		for range leastWindow + 10 {
 			id := r.publish("a")
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 			r.want(id, storage.StatusDelivered, "http_200", 1)
-			if n, _ := r.memory("a"); n > windowSize {
-				t.Fatalf("deliveries in memory: got %d, want %d at most", n, windowSize)
+			if n, _ := r.memory("a"); n > leastWindow {
+				t.Fatalf("deliveries in memory: got %d, want %d at most", n, leastWindow)
 			}
 		}
 		time.Sleep(10 * time.Minute)
@@ -161,4 +162,31 @@ func testClockJump(t *testing.T, jump time.Duration, restart bool) {
 	}
 	synctest.Wait()
 	r.want(old, storage.StatusDelivered, "http_200", 3)
+}
+
+func TestWindowsShareTheirPlaces(t *testing.T) {
+	for endpoints, want := range map[int]int{0: 8192, 1: 8192, 8: 8192, 16: 4096, 256: 256, 10_000: 256} {
+		if got := windowSize(endpoints); got != want {
+			t.Errorf("window among %d endpoints: got %d, want %d", endpoints, got, want)
+		}
+	}
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, always(200, 0))
+		defer r.close()
+		r.engine.size = 0
+		lease := r.engine.Attach(r.snapshot(endpoint("a")))
+		if got := r.engine.queues["a"].size; got != mostWindow {
+			t.Errorf("window of a lone endpoint: got %d, want %d", got, mostWindow)
+		}
+		many := make([]*Endpoint, 1000)
+		for i := range many {
+			many[i] = endpoint(fmt.Sprintf("e%d", i))
+		}
+		next := r.engine.Attach(r.snapshot(many...))
+		lease.Release()
+		if got := r.engine.queues["e7"].size; got != leastWindow {
+			t.Errorf("window after a reload with 1000 endpoints: got %d, want %d", got, leastWindow)
+		}
+		next.Release()
+	})
 }
