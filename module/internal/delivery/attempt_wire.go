@@ -40,7 +40,7 @@ type wire struct {
 	wrote             atomic.Int64
 	tlsStart, tlsDone atomic.Int64
 
-	body   requestBody
+	body   bytes.Reader
 	values [maxInlineValues]string
 	used   int
 }
@@ -48,12 +48,6 @@ type wire struct {
 // maxInlineValues is how many header values fit without an allocation each:
 // ours, and those of three signature headers or more.
 const maxInlineValues = 12
-
-// requestBody is the body of a request. It is not replayable on purpose.
-type requestBody struct{ bytes.Reader }
-
-// Close implements io.Closer.
-func (*requestBody) Close() error { return nil }
 
 // newWire starts the attempt's clock. The caller must end it.
 func newWire(ctx context.Context, timeout time.Duration) *wire {
