@@ -231,6 +231,7 @@ type head struct {
 	next       int64 // milliseconds; zero unless rescheduled
 	last       int64 // microseconds
 	code       []byte
+	attempt    []byte // the record of the attempt that ended the delivery, if one did
 	tail       []byte
 }
 
@@ -242,6 +243,7 @@ func appendDelivery(b []byte, h *head) []byte {
 	b = binary.AppendUvarint(b, uint64(h.next))
 	b = binary.AppendUvarint(b, uint64(h.last))
 	b = appendBytes(b, h.code)
+	b = appendBytes(b, h.attempt)
 	b = append(b, h.tail...)
 	return appendChecksum(b, start)
 }
@@ -269,6 +271,7 @@ func decodeHead(b []byte) (h head, err error) {
 	h.next = int64(r.uvarint())
 	h.last = int64(r.uvarint())
 	h.code = r.bytes()
+	h.attempt = r.bytes()
 	h.tail = r.b
 	if h.status == 0 || int(h.status) >= len(statusNames) {
 		return h, errDamaged

@@ -12,7 +12,7 @@ const (
 	kindEvent    = 'e' // id10 → event
 	kindChunk    = 'b' // id10 n2 → part of a long body
 	kindDelivery = 'd' // id12 → delivery; status in the user meta
-	kindAttempt  = 'a' // id12 n4 → attempt
+	kindAttempt  = 'a' // id12 n4 → attempt; the one that ended the delivery stands in the delivery's record
 	kindEndpoint = 'x' // hash4(endpoint) id12
 	kindType     = 't' // hash4(type) id10
 	kindFailed   = 'f' // hash4(endpoint) id12, written when a delivery fails for good

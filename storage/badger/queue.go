@@ -76,6 +76,7 @@ type change struct {
 	newStatus          byte
 	oldFresh, newFresh bool
 	oldDue, newDue     int64
+	record             []byte // of a delivery that stays pending
 }
 
 func (p *op) set(e badgerdb.Entry) {

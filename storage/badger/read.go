@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,15 +89,17 @@ func readEvent(txn *badgerdb.Txn, key storage.EventKey) (*storage.Event, error) 
 	return e, nil
 }
 
-func readDelivery(txn *badgerdb.Txn, id storage.DeliveryID) (d *storage.Delivery, err error) {
+// readDelivery reads a delivery, and the record of the attempt that ended it.
+func readDelivery(txn *badgerdb.Txn, id storage.DeliveryID) (d *storage.Delivery, ending []byte, err error) {
 	err = get(txn, deliveryKey(id), func(v []byte) error {
 		h, err := decodeHead(v)
 		if err == nil {
+			ending = bytes.Clone(h.attempt)
 			d, err = h.delivery(id)
 		}
 		return err
 	})
-	return d, err
+	return d, ending, err
 }
 
 // view runs f on the segment that holds the event.
@@ -153,22 +156,34 @@ func (o *Outbox) Delivery(ctx context.Context, id storage.DeliveryID) (*storage.
 
 func (o *Outbox) delivery(id storage.DeliveryID, withAttempts bool) (d *storage.Delivery, as []storage.Attempt, err error) {
 	err = o.view(id.Event(), func(txn *badgerdb.Txn) (err error) {
-		if d, err = readDelivery(txn, id); err != nil || !withAttempts {
-			return err
+		var ending []byte
+		if d, ending, err = readDelivery(txn, id); err == nil && withAttempts {
+			as, err = readAttempts(txn, d, ending)
 		}
-		prefix := append([]byte{kindAttempt}, id[:]...)
-		return walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
-			return true, item.Value(func(v []byte) error {
-				a, err := decodeAttempt(v)
-				as = append(as, a)
-				return err
-			})
-		})
+		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return d, as, nil
+}
+
+// readAttempts reads a delivery's attempts, the last of which is the ending
+// where there is one.
+func readAttempts(txn *badgerdb.Txn, d *storage.Delivery, ending []byte) (as []storage.Attempt, err error) {
+	add := func(v []byte) error {
+		a, err := decodeAttempt(v)
+		as = append(as, a)
+		return err
+	}
+	if len(ending) == 0 || d.Attempts > 1 {
+		prefix := append([]byte{kindAttempt}, d.ID[:]...)
+		err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) { return true, item.Value(add) })
+	}
+	if err == nil && len(ending) > 0 {
+		err = add(ending)
+	}
+	return as, err
 }
 
 // EventByID implements storage.Outbox.

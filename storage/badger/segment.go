@@ -42,6 +42,7 @@ type segment struct {
 	ids       *bloom
 	written   int64 // bytes committed to it, before compression
 	short     int   // deliveries that are missing
+	recent    recent
 	size      int64
 	sizeKnown bool
 	removed   bool
@@ -147,10 +148,20 @@ func (s *segment) close() error {
 	s.w.stop()
 	err := s.db.Close()
 	s.db, s.w = nil, nil
+	s.mu.Lock()
+	s.recent = recent{}
+	s.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("closing segment %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// takeRecent returns the record of a pending delivery if it is in memory.
+func (s *segment) takeRecent(id storage.DeliveryID) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recent.take(id)
 }
 
 func (s *segment) isRemoved() bool {
@@ -201,6 +212,11 @@ func (s *segment) accepted(a *acceptance) int {
 	for _, name := range a.endpoints {
 		s.backlog(name).add(ms, true, ms)
 	}
+	for i := range a.entries {
+		if e := &a.entries[i]; e.Key[0] == kindDelivery {
+			s.recent.put(storage.DeliveryID(e.Key[1:]), e.Value)
+		}
+	}
 	return len(a.endpoints)
 }
 
@@ -230,6 +246,7 @@ func (s *segment) changed(c *change) int {
 	}
 	if c.newStatus == statusPending {
 		s.backlog(c.endpoint).add(created, c.newFresh, c.newDue)
+		s.recent.put(c.id, c.record)
 		delta++
 	}
 	return delta

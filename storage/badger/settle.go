@@ -2,8 +2,8 @@ package badger
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
@@ -75,7 +75,7 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 	defer s.use.RUnlock()
 	p := newOp(3 * len(settlements))
 	p.deliveries = ids
-	if err := p.settlements(db, settlements); err != nil {
+	if err := p.settlements(s, db, settlements); err != nil {
 		o.deliveries.release(ids)
 		return err
 	}
@@ -97,42 +97,47 @@ func (o *Outbox) unstore(s *segment) error {
 }
 
 // settlements encodes all of them.
-func (p *op) settlements(db *badgerdb.DB, settlements []storage.Settlement) error {
-	txn := db.NewTransaction(false)
-	defer txn.Discard()
+func (p *op) settlements(s *segment, db *badgerdb.DB, settlements []storage.Settlement) error {
 	p.changes = make([]change, 0, len(settlements))
+	var txn *badgerdb.Txn // made when something must be read
 	for i := range settlements {
-		if err := p.settlement(txn, &settlements[i]); err != nil {
+		c := &settlements[i]
+		status := statusByte(c.Status)
+		if status == 0 {
+			return fmt.Errorf("settling %s: status %q is not kept", c.Delivery, c.Status)
+		}
+		if record := s.takeRecent(c.Delivery); record != nil {
+			if err := p.settlement(c, status, record); err != nil {
+				return err
+			}
+			continue
+		}
+		if txn == nil {
+			txn = db.NewTransaction(false)
+			defer txn.Discard()
+		}
+		err := get(txn, deliveryKey(c.Delivery), func(record []byte) error {
+			return p.settlement(c, status, record)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *op) settlement(txn *badgerdb.Txn, s *storage.Settlement) error {
-	status := statusByte(s.Status)
-	if status == 0 {
-		return fmt.Errorf("settling %s: status %q is not kept", s.Delivery, s.Status)
-	}
-	id := s.Delivery
-	item, err := txn.Get(deliveryKey(id))
-	if errors.Is(err, badgerdb.ErrKeyNotFound) {
-		return storage.ErrNotFound
-	}
+func (p *op) settlement(s *storage.Settlement, status byte, record []byte) error {
+	h, err := decodeHead(record)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", id, err)
+		return fmt.Errorf("reading %s: %w", s.Delivery, err)
 	}
-	return item.Value(func(v []byte) error {
-		h, err := decodeHead(v)
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", id, err)
-		}
-		p.rewrite(s, status, h)
-		return nil
-	})
+	p.rewrite(s, status, h)
+	return nil
 }
 
-// rewrite appends what the settlement changes about the delivery.
+// rewrite appends what the settlement changes about the delivery. The attempt
+// that ends a delivery, which most have no other of, becomes part of the
+// delivery's record; any other gets a record of its own.
 func (p *op) rewrite(s *storage.Settlement, status byte, h head) {
 	id := s.Delivery
 	c := change{
@@ -140,43 +145,68 @@ func (p *op) rewrite(s *storage.Settlement, status byte, h head) {
 		oldStatus: h.status, oldFresh: h.next == 0, oldDue: h.due(id),
 		newStatus: status,
 	}
+	size := 256 + len(h.attempt)
+	if a := s.Attempt; a != nil {
+		size += 2*(192+len(a.Body)) + 128*len(a.Header)
+	}
+	w := entryWriter{op: p, buf: make([]byte, 0, size)}
+	if len(h.attempt) > 0 { // it was ended before
+		w.entry(appendAttemptKey(w.buf, id, h.attempts), func(b []byte) []byte { return append(b, h.attempt...) }, 0)
+		h.attempt = nil
+	}
 	h.status = status
 	h.code = []byte(s.Code)
 	h.next = 0
 	if status == statusPending {
 		h.next = milli(s.NextAttemptAt)
 	}
-	buf := make([]byte, 0, 384)
 	if a := s.Attempt; a != nil {
 		h.attempts++
 		h.statusCode = a.StatusCode
 		h.last = micro(a.StartedAt)
-		buf = make([]byte, 0, 384+len(a.Body)+64*len(a.Header))
+		encode := func(b []byte) []byte { return appendAttempt(b, a) }
+		if status == statusPending {
+			w.entry(appendAttemptKey(w.buf, id, h.attempts), encode, 0)
+		} else {
+			h.attempt = w.bytes(encode)
+		}
 	}
-	cut := func(start int) []byte { return buf[start:len(buf):len(buf)] }
-
-	buf = append(append(buf, kindDelivery), id[:]...)
-	key, start := cut(0), len(buf)
-	buf = appendDelivery(buf, &h)
-	p.set(badgerdb.Entry{Key: key, Value: cut(start), UserMeta: h.meta()})
-
-	if s.Attempt != nil {
-		start = len(buf)
-		buf = appendAttemptKey(buf, id, h.attempts)
-		key, start = cut(start), len(buf)
-		buf = appendAttempt(buf, s.Attempt)
-		p.set(badgerdb.Entry{Key: key, Value: cut(start)})
-	}
+	record := w.entry(append(append(w.buf, kindDelivery), id[:]...), func(b []byte) []byte { return appendDelivery(b, &h) }, h.meta())
 	c.newFresh, c.newDue = h.next == 0, h.due(id)
+	if status == statusPending {
+		c.record = record
+	}
 	if status == statusFailed && c.oldStatus != statusFailed {
-		start = len(buf)
-		buf = appendIndexKey(buf, kindFailed, hash4(c.endpoint), id)
-		p.set(badgerdb.Entry{Key: cut(start)})
+		w.entry(appendIndexKey(w.buf, kindFailed, hash4(c.endpoint), id), nil, 0)
 	}
 	if h.next != 0 {
-		start = len(buf)
-		buf = appendDueKey(buf, hash4(c.endpoint), h.next, id)
-		p.set(badgerdb.Entry{Key: cut(start)})
+		w.entry(appendDueKey(w.buf, hash4(c.endpoint), h.next, id), nil, 0)
 	}
 	p.changes = append(p.changes, c)
+}
+
+// entryWriter encodes the entries of an op one after the other.
+type entryWriter struct {
+	op  *op
+	buf []byte
+}
+
+// bytes appends something and returns it.
+func (w *entryWriter) bytes(appendTo func([]byte) []byte) []byte {
+	start := len(w.buf)
+	w.buf = appendTo(w.buf)
+	return slices.Clip(w.buf[start:])
+}
+
+// entry adds an entry whose key was just appended to the buffer, and returns
+// its value.
+func (w *entryWriter) entry(withKey []byte, value func([]byte) []byte, meta byte) []byte {
+	key := slices.Clip(withKey[len(w.buf):])
+	w.buf = withKey
+	var v []byte
+	if value != nil {
+		v = w.bytes(value)
+	}
+	w.op.set(badgerdb.Entry{Key: key, Value: v, UserMeta: meta})
+	return v
 }
