@@ -204,6 +204,9 @@ func (e *Engine) depart(f *flight, q *queue, now time.Duration) {
 		f.probe = !f.expire
 		q.health.probing = q.health.probing || f.probe
 	}
+	if limit := q.config.RateLimit; limit.Attempts > 0 && !f.expire {
+		q.starts.add(limit, now)
+	}
 	q.depart(f)
 	e.dispatch.inFlight++
 	q.win.promote(now)

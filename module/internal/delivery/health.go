@@ -42,8 +42,10 @@ type health struct {
 	seen  [failingEvents]storage.EventKey
 	count int
 
-	// since is when the first failure of the row happened.
-	since time.Time
+	// since is when the first failure of the row happened, and sinceAt the
+	// same on the engine's own clock, where it may be negative.
+	since   time.Time
+	sinceAt time.Duration
 
 	// backoff is the wait before the next probe; zero when nothing is wrong.
 	backoff   time.Duration
@@ -59,9 +61,24 @@ type health struct {
 // resume makes the health that of an endpoint which was failing since then
 // when the process ended. Its first probe is spread, because after a restart
 // all endpoints start at once.
-func (h *health) resume(now time.Duration, since time.Time, random float64) {
+func (h *health) resume(now time.Duration, wall, since time.Time, random float64) {
 	h.failing, h.since, h.backoff = true, since, firstProbe
+	h.sinceAt = now - max(wall.Sub(since), 0)
 	h.nextProbe = now + time.Duration(random*float64(firstProbe))
+}
+
+// renew begins the failure that is going on anew, for who wants the endpoint
+// to be tried whatever was before.
+func (h *health) renew(now time.Duration, wall time.Time) {
+	h.count, h.since = 0, time.Time{}
+	if h.failing {
+		h.since, h.sinceAt = wall, now
+	}
+}
+
+// lasted says whether the endpoint has been failing for so long.
+func (h *health) lasted(now, age time.Duration) bool {
+	return h.failing && age > 0 && now-h.sinceAt >= age
 }
 
 // probeNow lets the next probe of a failing endpoint go out at once.
@@ -109,7 +126,7 @@ func (h *health) failed(now time.Duration, wall time.Time, probe bool, key stora
 		return false
 	}
 	if h.count == 0 {
-		h.since = wall
+		h.since, h.sinceAt = wall, now
 	}
 	for i := range h.count {
 		if h.seen[i] == key {

@@ -37,7 +37,8 @@ func (e *Engine) land(j *job) {
 	}
 	after, reason := q.healthNow()
 	e.refresh(q, now) // this worker takes next, so no other is woken
-	keep := after != before && (before == Failing || after == Failing || j.result.gone)
+	keep := q.unsaved
+	q.unsaved = false
 	if keep || j.noteworthy() {
 		e.mu.Unlock()
 		e.report(j, before, after, reason)
@@ -67,7 +68,7 @@ func (e *Engine) learn(j *job, now time.Duration) {
 		q.recent.failure, q.recent.code = r.at, j.outcome.Attempt.Code
 		if q.health.failed(now, q.recent.failure, f.probe, f.id.Event(), e.rand()) {
 			q.recent.changed = q.recent.failure
-			q.state.FailingSince = q.health.since
+			q.state.FailingSince, q.unsaved = q.health.since, true
 			q.win.each(e.unpin)
 		}
 	case r.tried:
@@ -79,7 +80,7 @@ func (e *Engine) learn(j *job, now time.Duration) {
 		}
 		if q.health.answered(now, f.config.MaxInFlight) {
 			q.recent.changed = e.now()
-			q.state.FailingSince = time.Time{}
+			q.state.FailingSince, q.unsaved = time.Time{}, true
 		}
 	case f.probe:
 		q.health.probing = false
@@ -87,10 +88,11 @@ func (e *Engine) learn(j *job, now time.Duration) {
 	if r.panicked && f.probe {
 		q.health.schedule(now, e.rand())
 	}
-	if r.gone && !q.state.Paused {
-		q.state.Paused, q.state.Reason, q.state.Since = true, reasonGone, e.now()
-		q.recent.changed = q.state.Since
-		q.clear(e.unpin)
+	switch {
+	case r.gone && !q.state.Paused:
+		q.suspend(reasonGone, e.now(), e.unpin)
+	case r.sick && q.serves() && q.health.lasted(now, q.config.DisableAfter):
+		q.suspend(reasonDisabled, e.now(), e.unpin)
 	}
 }
 
@@ -107,25 +109,42 @@ func (e *Engine) report(j *job, before, after EndpointHealth, reason string) {
 	}
 	e.mu.Lock()
 	line := j.noteworthy() && f.q.recent.logs.take(e.clock())
-	change := after != before && f.q.recent.logs.takeChange(e.clock())
+	change := after != before && (f.q.recent.logs.takeChange(e.clock()) || after == Paused) // which somebody must end
+	since := f.q.state.FailingSince
 	e.mu.Unlock()
-	a := &j.outcome.Attempt
 	if line {
-		fields := []zap.Field{
-			zap.String("endpoint", f.q.name), zap.Stringer("delivery", f.id), zap.String("event", j.message.EventID),
-			zap.Int("attempt", a.Number), zap.String("verdict", a.Verdict), zap.String("code", a.Code),
-			zap.Int("status_code", a.StatusCode), zap.Duration("duration", a.Duration),
-			zap.String("delivery_status", string(j.one[0].Status)),
-		}
-		if !a.NextAttemptAt.IsZero() {
-			fields = append(fields, zap.Time("next_attempt_at", a.NextAttemptAt))
-		}
-		f.snap.Logger.Warn("an attempt failed", fields...)
+		j.logFailure()
 	}
-	if change {
-		f.snap.Logger.Warn("an endpoint changed", zap.String("endpoint", f.q.name),
-			zap.String("from", string(before)), zap.String("to", string(after)), zap.String("reason", reason))
+	if !change {
+		return
 	}
+	fields := []zap.Field{
+		zap.String("endpoint", f.q.name),
+		zap.String("from", string(before)), zap.String("to", string(after)), zap.String("reason", reason),
+	}
+	if !since.IsZero() {
+		fields = append(fields, zap.Time("failing_since", since))
+	}
+	if after == Paused {
+		f.snap.Logger.Warn("an endpoint is paused; its deliveries wait until an operator resumes it", fields...)
+		return
+	}
+	f.snap.Logger.Warn("an endpoint changed", fields...)
+}
+
+// logFailure logs an attempt that failed.
+func (j *job) logFailure() {
+	f, a := &j.flight, &j.outcome.Attempt
+	fields := []zap.Field{
+		zap.String("endpoint", f.q.name), zap.Stringer("delivery", f.id), zap.String("event", j.message.EventID),
+		zap.Int("attempt", a.Number), zap.String("verdict", a.Verdict), zap.String("code", a.Code),
+		zap.Int("status_code", a.StatusCode), zap.Duration("duration", a.Duration),
+		zap.String("delivery_status", string(j.one[0].Status)),
+	}
+	if !a.NextAttemptAt.IsZero() {
+		fields = append(fields, zap.Time("next_attempt_at", a.NextAttemptAt))
+	}
+	f.snap.Logger.Warn("an attempt failed", fields...)
 }
 
 // forget lets go of what a flight held in memory.

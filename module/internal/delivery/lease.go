@@ -57,7 +57,7 @@ func (e *Engine) newQueue(name string) *queue {
 	q.state = e.states[name]
 	delete(e.states, name)
 	if !q.state.FailingSince.IsZero() {
-		q.health.resume(e.clock(), q.state.FailingSince, e.rand())
+		q.health.resume(e.clock(), e.now(), q.state.FailingSince, e.rand())
 	}
 	q.recent.changed = q.state.Since
 	e.queues[name] = q
@@ -70,13 +70,14 @@ func (e *Engine) newQueue(name string) *queue {
 func (e *Engine) use(b *binding) {
 	e.current.Store(b)
 	e.dispatch.most = b.MaxInFlight
-	now := e.clock()
+	now, wall := e.clock(), e.now()
 	size := e.size
 	if size == 0 {
 		size = windowSize(len(b.Endpoints))
 	}
 	for name, q := range e.queues {
-		q.config, q.size = b.Endpoints[name], size
+		q.size = size
+		q.configure(b.Endpoints[name], now, wall)
 		if !q.serves() {
 			q.clear(e.unpin)
 		}
@@ -123,4 +124,5 @@ func (e *Engine) queueOf(name string) *queue {
 const (
 	reasonConfiguration = "configuration"
 	reasonGone          = "gone"
+	reasonDisabled      = "disabled"
 )

@@ -190,10 +190,14 @@ func (e *Engine) Pause(ctx context.Context, endpoint, reason string) error {
 }
 
 // Resume ends the pause of an endpoint, and lets it be probed at once where it
-// was failing. A pause by the configuration stays. Errors are those of Pause.
+// was failing: it has all of its DisableAfter again. A pause by the
+// configuration stays. Errors are those of Pause.
 func (e *Engine) Resume(ctx context.Context, endpoint string) error {
 	return e.change(ctx, endpoint, func(q *queue, s *storage.EndpointState) {
 		s.Paused, s.Reason, s.Since = false, "", time.Time{}
+		if q.health.failing {
+			s.FailingSince = e.now()
+		}
 		q.health.probeNow(e.clock())
 	})
 }
@@ -229,6 +233,9 @@ func (e *Engine) change(ctx context.Context, endpoint string, edit func(*queue, 
 		q.recent.changed = e.now()
 	}
 	now := e.clock()
+	if !state.Paused {
+		q.renew(now, e.now())
+	}
 	if !q.serves() {
 		q.clear(e.unpin)
 	}

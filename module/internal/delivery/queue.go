@@ -31,6 +31,16 @@ type queue struct {
 	health health
 	state  storage.EndpointState
 
+	// unsaved says that the outbox does not know of a change of state yet.
+	unsaved bool
+
+	// served says that the endpoint could get attempts since the process
+	// started, unless it was paused by other than the configuration.
+	served bool
+
+	// starts are the latest attempts, where there is a rate limit.
+	starts starts
+
 	// holdUntil is when the receiver may be approached again.
 	holdUntil time.Duration
 
@@ -110,6 +120,45 @@ type flight struct {
 	config *Endpoint
 }
 
+// configure gives the queue its configuration in a new snapshot, or nil.
+func (q *queue) configure(config *Endpoint, now time.Duration, wall time.Time) {
+	before := q.config
+	q.config = config
+	if config == nil || config.RateLimit.Attempts == 0 {
+		q.starts = starts{}
+	}
+	if config == nil || config.Paused {
+		return
+	}
+	if before == nil && q.served || before != nil && before.Paused {
+		q.renew(now, wall) // who lets it go on wants it tried
+	}
+	q.served = true
+}
+
+// renew gives a failing endpoint its whole time again until it is disabled.
+func (q *queue) renew(now time.Duration, wall time.Time) {
+	q.health.renew(now, wall)
+	if q.health.failing {
+		q.state.FailingSince, q.unsaved = wall, true
+	}
+}
+
+// suspend pauses the endpoint because of an attempt.
+func (q *queue) suspend(reason string, wall time.Time, drop func(*item)) {
+	q.state.Paused, q.state.Reason, q.state.Since, q.unsaved = true, reason, wall, true
+	q.recent.changed = wall
+	q.clear(drop)
+}
+
+// freeAt returns from when on the rate limit lets an attempt start.
+func (q *queue) freeAt() time.Duration {
+	if q.config.RateLimit.Attempts == 0 {
+		return 0
+	}
+	return q.starts.next(q.config.RateLimit)
+}
+
 // paused says whether the endpoint is paused, and why.
 func (q *queue) paused() (bool, string) {
 	if q.state.Paused {
@@ -159,9 +208,9 @@ func (e *Engine) startable(q *queue, now time.Duration) bool {
 		if q.win.front().outlived(q.config.Retry.MaxAge, e.agingClock(now)) {
 			return q.inFlight < q.config.MaxInFlight
 		}
-		return !q.health.probing && now >= q.health.nextProbe && now >= q.holdUntil
+		return !q.health.probing && now >= q.health.nextProbe && now >= q.holdUntil && now >= q.freeAt()
 	}
-	return now >= q.holdUntil && q.inFlight < q.health.limit(q.config.MaxInFlight)
+	return now >= q.holdUntil && q.inFlight < q.health.limit(q.config.MaxInFlight) && now >= q.freeAt()
 }
 
 // nextWake returns when time alone changes what startable says, or false.
@@ -178,6 +227,7 @@ func (e *Engine) nextWake(q *queue, now time.Duration) (time.Duration, bool) {
 	}
 	if q.win.readyLen() > 0 {
 		consider(q.holdUntil)
+		consider(q.freeAt())
 		if q.health.failing {
 			consider(q.health.nextProbe)
 			it := q.win.front()

@@ -16,7 +16,7 @@ type EndpointStatus struct {
 	Health EndpointHealth
 
 	// Reason says why the endpoint is not healthy: "configuration",
-	// "operator" or "gone" where it is paused, the code of the last attempt
+	// "operator", "gone" or "disabled" where it is paused, the code of the last attempt
 	// where it is failing. It is empty where the endpoint is healthy.
 	Reason string
 
@@ -45,12 +45,24 @@ type EndpointStatus struct {
 	// LastCode is the code of the last attempt, or empty.
 	LastCode string
 
+	// FailingSince is when the failure began that is going on, or zero. It is
+	// known also where the endpoint is paused.
+	FailingSince time.Time
+
+	// DisableAt is from when on an attempt that fails pauses the endpoint, or
+	// zero where it is not failing, is paused, or is never disabled.
+	DisableAt time.Time
+
 	// NextProbe is when a failing endpoint is tried next, or zero.
 	NextProbe time.Time
 
 	// HeldUntil is the end of the time for which the receiver asked to be
 	// left alone, or zero.
 	HeldUntil time.Time
+
+	// RateLimitedUntil is when the rate limit lets the next attempt start, or
+	// zero where it lets one start now.
+	RateLimitedUntil time.Time
 }
 
 // State is what an engine does.
@@ -139,8 +151,17 @@ func (e *Engine) describe(q *queue, pending storage.PendingCount) EndpointStatus
 		LastSuccess: q.recent.success, LastFailure: q.recent.failure, LastCode: q.recent.code,
 	}
 	s.Health, s.Reason = q.healthNow()
+	if q.health.failing {
+		s.FailingSince = q.health.since
+	}
 	if s.Health == Failing {
 		s.NextProbe = wall.Add(max(q.health.nextProbe-now, 0))
+		if after := q.config.DisableAfter; after > 0 {
+			s.DisableAt = wall.Add(max(after-(now-q.health.sinceAt), 0))
+		}
+	}
+	if at := q.freeAt(); at > now {
+		s.RateLimitedUntil = wall.Add(at - now)
 	}
 	if q.holdUntil > now {
 		s.HeldUntil = wall.Add(q.holdUntil - now)

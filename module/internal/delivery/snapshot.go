@@ -69,8 +69,16 @@ type Endpoint struct {
 	// MaxInFlight bounds the attempts under way to this endpoint.
 	MaxInFlight int
 
+	// RateLimit bounds how often attempts are started, retries and probes
+	// included. Tests are not counted.
+	RateLimit RateLimit
+
 	// Retry says when a failed delivery is tried again.
 	Retry RetryPolicy
+
+	// DisableAfter is how long the endpoint may fail without a break before it
+	// is paused; zero never pauses it.
+	DisableAfter time.Duration
 
 	// Header holds the endpoint's own headers in canonical form.
 	Header http.Header
