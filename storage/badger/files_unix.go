@@ -3,6 +3,7 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,10 +50,8 @@ func lockDir(dir string) (*dirLock, error) {
 		n, _ := f.ReadAt(pid[:], 0)
 		return nil, fmt.Errorf("%w: %s is held by process %s", storage.ErrInUse, dir, strings.TrimSpace(string(pid[:n])))
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-	}
-	if err != nil {
+	// Overwriting in place works on a full disk, too.
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0); err != nil && !errors.Is(err, unix.ENOSPC) {
 		f.Close()
 		return nil, fmt.Errorf("locking the outbox: %w", err)
 	}

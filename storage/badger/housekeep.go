@@ -2,6 +2,7 @@ package badger
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ func (s *segment) full() bool {
 // prepareNext makes the segment to which the active one's writer changes
 // over. It stands in the state before it is used.
 func (o *Outbox) prepareNext() error {
-	if o.next.Load() != nil || !o.active.Load().full() {
+	if o.next.Load() != nil || !o.active.Load().full() || !o.roomForSegment() {
 		return nil
 	}
 	s, err := o.addSegment()
@@ -104,9 +105,15 @@ func (o *Outbox) addSegment() (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	segs = append(slices.Clone(segs), s)
-	o.segments.Store(&segs)
-	return s, o.saveState()
+	more := append(slices.Clone(segs), s)
+	o.segments.Store(&more)
+	if err := o.saveState(); err != nil {
+		o.segments.Store(&segs)
+		s.use.Lock()
+		defer s.use.Unlock()
+		return nil, errors.Join(err, s.close(), os.RemoveAll(s.dir))
+	}
+	return s, nil
 }
 
 // tend closes a sealed segment when it is finished, and takes its big
@@ -118,6 +125,9 @@ func (o *Outbox) tend(s *segment) error {
 	s.mu.Unlock()
 	if !sealed {
 		return nil
+	}
+	if !o.makeRoom(0) {
+		return nil // closing would flush
 	}
 	if s.finished() && !stored {
 		return s.finish()
@@ -198,6 +208,9 @@ func (o *Outbox) closeIdle() {
 		s.mu.Unlock()
 	}
 	if len(open) <= o.opt.limits.idle {
+		return
+	}
+	if !o.makeRoom(0) {
 		return
 	}
 	slices.SortFunc(open, func(a, b *segment) int { return int(a.lastUsed.Load() - b.lastUsed.Load()) })

@@ -74,6 +74,9 @@ type limits struct {
 	// tick is the period of the housekeeper; negative turns it off.
 	tick time.Duration
 
+	// blind turns the watermark off.
+	blind bool
+
 	// reserve is the size of the file that is given up for settling when the
 	// disk is full.
 	reserve int64
@@ -83,7 +86,7 @@ var defaultLimits = limits{
 	deliveries:    250_000,
 	bytes:         256 << 20,
 	age:           time.Hour,
-	memTable:      16 << 20,
+	memTable:      12 << 20,
 	smallMemTable: 1 << 20,
 	idle:          8,
 	drain:         30 * time.Second,
@@ -140,6 +143,9 @@ func databaseOptions(dir string, memTable int64, log *zap.Logger) badgerdb.Optio
 		WithNumLevelZeroTables(1 << 20).
 		WithNumLevelZeroTablesStall(1<<20 + 1).
 		WithMemTableSize(memTable).
+		// Badger begins a table in twice this much memory, and what it needs
+		// for a whole memtable by doubling would be twice what it uses.
+		WithBaseTableSize(memTable*5/4).
 		WithNumMemtables(2).
 		WithValueThreshold(min(1<<20, memTable*15/100)).
 		WithValueLogFileSize(1 << 20).

@@ -211,7 +211,12 @@ func (o *Outbox) sealing(s *segment) bool {
 }
 
 // wrote accounts for a commit and asks for the next segment in time.
-func (o *Outbox) wrote(s *segment, size int64) {
+func (o *Outbox) wrote(s *segment, group []*op) {
+	size := int64(0)
+	for _, p := range group {
+		size += p.queued
+	}
+	s.memory.add(size)
 	o.space.written.Add(size)
 	if o.active.Load() == s && o.next.Load() == nil && s.full() {
 		o.wakeHousekeeper()

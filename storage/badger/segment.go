@@ -29,6 +29,9 @@ type segment struct {
 
 	lastUsed atomic.Int64
 
+	// memory is what the database would write if it were closed.
+	memory memory
+
 	// mu guards everything below; it is never held over I/O.
 	mu    sync.Mutex
 	first storage.EventKey // zero while empty
@@ -107,6 +110,9 @@ func (s *segment) open(big bool) error {
 		size = lim.memTable
 	}
 	size = max(size, unflushed(s.dir))
+	if err := s.mayOpen(size, big); err != nil {
+		return err
+	}
 	s.memTable = size
 	opt := databaseOptions(s.dir, size, s.o.opt.Logger)
 	db, err := badgerdb.Open(opt)
@@ -145,9 +151,13 @@ func (s *segment) close() error {
 	if s.db == nil {
 		return nil
 	}
+	if !s.o.makeRoom(0) {
+		return fmt.Errorf("closing segment %s: %w", s.dir, errNoRoom)
+	}
 	s.w.stop()
 	err := s.db.Close()
 	s.db, s.w = nil, nil
+	s.memory.end()
 	s.mu.Lock()
 	s.recent = recent{}
 	s.mu.Unlock()

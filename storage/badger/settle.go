@@ -63,7 +63,10 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 			return ctx.Err()
 		}
 	}
-	err := o.unstore(s)
+	err := o.settleRoom(settlements)
+	if err == nil {
+		err = o.unstore(s)
+	}
 	var db *badgerdb.DB
 	if err == nil {
 		db, err = s.acquire()
@@ -79,7 +82,6 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 		o.deliveries.release(ids)
 		return err
 	}
-	o.needReserve(p.queued)
 	return o.submit(ctx, s, p)
 }
 
@@ -93,7 +95,13 @@ func (o *Outbox) unstore(s *segment) error {
 	if !stored {
 		return nil
 	}
-	return o.saveState()
+	err := o.saveState()
+	if err != nil {
+		s.mu.Lock()
+		s.stored = true
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // settlements encodes all of them.

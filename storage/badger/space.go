@@ -2,6 +2,7 @@ package badger
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
-// space knows how full the disk is: it asks the file system once a second and
+// space knows how full the disk is: it asks the file system ten times a second and
 // reckons with what was written since.
 type space struct {
 	mu      sync.Mutex   // held while asking
@@ -23,7 +24,6 @@ type space struct {
 	free    atomic.Int64 // -1 where that is unknown
 	bytes   atomic.Int64 // size of the outbox, by the housekeeper
 	written atomic.Int64 // since asked
-	counted atomic.Int64 // of written, what bytes does not know yet
 }
 
 func (p *space) usage() (bytes, free int64) {
@@ -34,16 +34,37 @@ func (p *space) usage() (bytes, free int64) {
 	return p.bytes.Load() + p.written.Load(), free
 }
 
-// askSpace asks the file system when the last answer is a second old.
+// askEvery is how old the file system's last answer may be. Asking costs two
+// microseconds; a foreign process can write a gigabyte in a second.
+const askEvery = 100 * time.Millisecond
+
+// askSpace asks the file system when its last answer is too old.
 func (o *Outbox) askSpace() {
 	p := &o.space
 	now := time.Now().UnixNano()
-	if now-p.asked.Load() < int64(time.Second) || !p.mu.TryLock() {
+	if now-p.asked.Load() < int64(askEvery) || !p.mu.TryLock() {
 		return
 	}
 	defer p.mu.Unlock()
+	o.ask(now)
+}
+
+// askSpaceNow asks whatever the age of the last answer.
+func (o *Outbox) askSpaceNow() {
+	o.space.mu.Lock()
+	defer o.space.mu.Unlock()
+	o.ask(time.Now().UnixNano())
+}
+
+// ask asks; space.mu is locked.
+func (o *Outbox) ask(now int64) {
+	p := &o.space
 	p.bytes.Add(p.written.Swap(0))
-	p.free.Store(freeBytes(o.dir))
+	free := int64(-1)
+	if !o.opt.limits.blind {
+		free = freeBytes(o.dir)
+	}
+	p.free.Store(free)
 	p.asked.Store(now)
 }
 
@@ -53,7 +74,7 @@ func (o *Outbox) askSpace() {
 func (o *Outbox) room(size int64) error {
 	o.askSpace()
 	bytes, free := o.space.usage()
-	if free >= 0 && free < o.bounds.Load().minFree+2*o.opt.limits.memTable+size {
+	if free >= 0 && free < o.lowWater()+size {
 		return storage.ErrFull
 	}
 	if bytes+size > o.bounds.Load().maxSize {
@@ -63,18 +84,116 @@ func (o *Outbox) room(size int64) error {
 	return nil
 }
 
-func (o *Outbox) reservePath() string { return filepath.Join(o.dir, "RESERVE") }
+// lowWater is the free space below which nothing is accepted.
+func (o *Outbox) lowWater() int64 {
+	return o.bounds.Load().minFree + 2*o.opt.limits.memTable
+}
 
-// needReserve gives up the reserve when settling would meet a full disk.
-func (o *Outbox) needReserve(size int64) {
+// slack is what small files may take: the state, a manifest, a log's header.
+const slack = 256 << 10
+
+// memory is what a segment's database holds in memtables: their logs are
+// written, and Badger will write them once more, as tables, through a mapping.
+type memory struct {
+	mu       sync.Mutex
+	memTable int64 // zero while the database is closed
+	current  int64 // bytes committed to the current memtable
+	log      int   // number of its write-ahead log
+}
+
+// begin starts a memtable whose log has the given number.
+func (m *memory) begin(memTable int64, log int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.memTable, m.current, m.log = memTable, 0, log
+}
+
+func (m *memory) add(size int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.current += size
+}
+
+func (m *memory) end() { m.begin(0, 0) }
+
+// unflushed returns how much the flush of all memtables will write, at most.
+func (s *segment) unflushed() int64 {
+	s.memory.mu.Lock()
+	memTable, current, log := s.memory.memTable, s.memory.current, s.memory.log
+	s.memory.mu.Unlock()
+	if memTable == 0 {
+		return 0
+	}
+	// A memtable is full at its size in the log or in memory, and the last
+	// commit may go beyond by what a commit holds.
+	full := memTable + memTable/5
+	need := int64(0)
+	if current > 0 {
+		need = min(current+current/2, full) + slack
+	}
+	for log--; log > 0; log-- {
+		if _, err := os.Lstat(logPath(s.dir, log)); err != nil {
+			break
+		}
+		need += full
+	}
+	return need
+}
+
+// reserved is the room that must stay for what open databases will write by
+// themselves.
+func (o *Outbox) reserved() int64 {
+	need := int64(slack)
+	for _, s := range *o.segments.Load() {
+		need += s.unflushed()
+	}
+	return need
+}
+
+// makeRoom says whether the disk has room for so much beside what is
+// reserved, giving up the outbox's reserve if that helps.
+func (o *Outbox) makeRoom(size int64) bool {
 	o.askSpace()
-	if _, free := o.space.usage(); free < 0 || free > 2*o.opt.limits.memTable+size {
-		return
+	_, free := o.space.usage()
+	if free < 0 || free >= o.lowWater()+size {
+		return true
+	}
+	need := o.reserved() + size
+	if o.askSpaceNow(); o.space.free.Load() >= need {
+		return true
 	}
 	if err := os.Remove(o.reservePath()); err == nil {
 		o.opt.Logger.Warn("outbox gave up its reserve to go on settling", zap.String("path", o.dir))
-		o.space.asked.Store(0)
+		o.askSpaceNow()
 	}
+	free = o.space.free.Load()
+	return free < 0 || free >= need
+}
+
+func (o *Outbox) reservePath() string { return filepath.Join(o.dir, "RESERVE") }
+
+// settleRoom refuses settlements that could meet a full disk.
+func (o *Outbox) settleRoom(settlements []storage.Settlement) error {
+	size := int64(0)
+	for i := range settlements {
+		size += 1024
+		if a := settlements[i].Attempt; a != nil {
+			size += int64(2*len(a.Body) + 128*len(a.Header))
+		}
+	}
+	// Written twice, to a log and to a table. Others may be settling, too.
+	if !o.makeRoom(2*size + o.opt.limits.memTable/8) {
+		return storage.ErrFull
+	}
+	return nil
+}
+
+// mayAllocate says whether a log's blocks can be allocated without taking
+// the room that flushing needs.
+func (o *Outbox) mayAllocate(size int64) bool {
+	o.askSpaceNow()
+	free := o.space.free.Load()
+	return free < 0 || free >= size+o.reserved()
 }
 
 // keepReserve makes the reserve, again, when there is room for it.
@@ -86,7 +205,7 @@ func (o *Outbox) keepReserve() {
 	if fi, err := os.Stat(o.reservePath()); err == nil && fi.Size() == size {
 		return
 	}
-	if _, free := o.space.usage(); free >= 0 && free < o.bounds.Load().minFree+2*o.opt.limits.memTable+size {
+	if _, free := o.space.usage(); free >= 0 && free < o.lowWater()+size {
 		return
 	}
 	if err := allocateFile(o.reservePath(), size); err != nil {
@@ -105,10 +224,9 @@ func (o *Outbox) measure() {
 	if fi, err := os.Stat(o.reservePath()); err == nil {
 		total += diskSize(fi)
 	}
-	o.space.bytes.Store(total)
-	o.space.asked.Store(0)
 	o.space.written.Store(0)
-	o.askSpace()
+	o.space.bytes.Store(total)
+	o.askSpaceNow()
 }
 
 // measure returns the size on disk. That of a closed segment is remembered.
@@ -149,3 +267,39 @@ func (s *segment) measure() int64 {
 func isRemoving(name string) bool { return strings.HasSuffix(name, removingSuffix) }
 
 const removingSuffix = ".removing"
+
+// errNoRoom means that Badger would meet a full disk, and end the process.
+var errNoRoom = errors.New("the disk is full")
+
+func logPath(dir string, id int) string {
+	return filepath.Join(dir, fmt.Sprintf("%05d.mem", id))
+}
+
+// roomForSegment says whether the disk has room for one more segment. Without
+// it the active one grows on.
+func (o *Outbox) roomForSegment() bool {
+	o.askSpace()
+	_, free := o.space.usage()
+	return free < 0 || free >= o.lowWater()+o.opt.limits.memTable*5/4
+}
+
+// mayOpen says whether the database can be opened: that flushes what an
+// unclean stop left in its logs, and makes a new log and a few small files.
+func (s *segment) mayOpen(memTable int64, big bool) error {
+	need := int64(slack)
+	names, _ := filepath.Glob(filepath.Join(s.dir, "*.mem"))
+	for _, name := range names {
+		if fi, err := os.Stat(name); err == nil {
+			need += min(diskSize(fi), fi.Size(), memTable*6/5)
+		}
+	}
+	if big {
+		need += memTable / 4
+	}
+	if s.o.makeRoom(need) {
+		return nil
+	}
+	_, free := s.o.space.usage()
+	return fmt.Errorf("opening segment %s: %w: it needs %d bytes beside the %d reserved for others, and %d are free: %w",
+		s.dir, errNoRoom, need, s.o.reserved(), free, storage.ErrFull)
+}

@@ -64,7 +64,7 @@ func (w *writer) findWAL() error {
 }
 
 func (w *writer) walPath(id int) string {
-	return filepath.Join(w.seg.dir, fmt.Sprintf("%05d.mem", id))
+	return logPath(w.seg.dir, id)
 }
 
 // openWAL opens the file numbered walID and makes its name durable, which
@@ -83,8 +83,11 @@ func (w *writer) openWAL() error {
 	if err := f.Chmod(0o600); err != nil {
 		return fmt.Errorf("restricting the write-ahead log: %w", err)
 	}
-	if err := reserveBlocks(f, w.seg.memTable+w.seg.memTable/4); err != nil {
-		w.o.opt.Logger.Debug("allocating a write-ahead log failed", zap.Error(err))
+	w.seg.memory.begin(w.seg.memTable, w.walID)
+	if size := w.seg.memTable + w.seg.memTable/4; w.o.mayAllocate(size) {
+		if err := reserveBlocks(f, size); err != nil {
+			w.o.opt.Logger.Debug("allocating a write-ahead log failed", zap.Error(err))
+		}
 	}
 	return syncDir(w.seg.dir)
 }
@@ -171,7 +174,7 @@ func (w *writer) commit(ops []*op) int {
 		return n
 	}
 	w.seg.applied(w.group)
-	w.o.wrote(w.seg, size)
+	w.o.wrote(w.seg, w.group)
 	w.finish(w.group, nil)
 	return n
 }
