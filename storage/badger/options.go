@@ -86,7 +86,7 @@ var defaultLimits = limits{
 	deliveries:    250_000,
 	bytes:         256 << 20,
 	age:           time.Hour,
-	memTable:      12 << 20,
+	memTable:      14 << 20,
 	smallMemTable: 1 << 20,
 	idle:          8,
 	drain:         30 * time.Second,
@@ -145,7 +145,7 @@ func databaseOptions(dir string, memTable int64, log *zap.Logger) badgerdb.Optio
 		WithMemTableSize(memTable).
 		// Badger begins a table in twice this much memory, and what it needs
 		// for a whole memtable by doubling would be twice what it uses.
-		WithBaseTableSize(memTable*5/4).
+		WithBaseTableSize(memTable * 5 / 4).
 		WithNumMemtables(2).
 		WithValueThreshold(min(1<<20, memTable*15/100)).
 		WithValueLogFileSize(1 << 20).

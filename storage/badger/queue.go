@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
@@ -15,6 +16,13 @@ import (
 const (
 	maxQueuedOps   = 1024
 	maxQueuedBytes = 32 << 20
+)
+
+// patience is how long settlements wait for an acceptance, at most while
+// there was one within that time, and mostPatient how many of them do.
+const (
+	patience    = 2 * time.Millisecond
+	mostPatient = 32
 )
 
 // errSealed sends an acceptance to the segment that is active now.
@@ -99,9 +107,19 @@ type queue struct {
 	closed bool
 	room   chan struct{} // closed when there is room again; nil if nobody waits
 	wake   chan struct{}
+
+	// accepts counts the ops with events; accepted is when the last such were
+	// taken.
+	accepts  int
+	accepted time.Time
+	timer    *time.Timer // the writer's
 }
 
-func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
+func newQueue() *queue {
+	q := &queue{wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	q.timer.Stop()
+	return q
+}
 
 // push waits for room and appends the op.
 func (q *queue) push(ctx context.Context, p *op) error {
@@ -114,8 +132,12 @@ func (q *queue) push(ctx context.Context, p *op) error {
 		if n := len(q.ops); n == 0 || n < maxQueuedOps && q.bytes+p.queued <= maxQueuedBytes {
 			q.ops = append(q.ops, p)
 			q.bytes += p.queued
+			if len(p.events) > 0 {
+				q.accepts++
+			}
+			wake := n == 0 || q.accepts == 1 && len(p.events) > 0 || n+1 == mostPatient
 			q.mu.Unlock()
-			if n == 0 {
+			if wake {
 				q.signal()
 			}
 			return nil
@@ -142,13 +164,22 @@ func (q *queue) signal() {
 
 // take waits for ops and returns all there are, or false when the queue is
 // closed and empty. The slice is good until the next take.
+//
+// Acceptances are never kept waiting. While they keep coming, settlements wait
+// a moment for the next one to share its sync, because nobody waits for them
+// but the slots of their endpoints.
 func (q *queue) take() ([]*op, bool) {
+	waited := false
 	for {
 		q.mu.Lock()
-		if len(q.ops) > 0 {
+		n := len(q.ops)
+		if n > 0 && (waited || q.closed || q.accepts > 0 || n >= mostPatient || time.Since(q.accepted) > patience) {
+			if q.accepts > 0 {
+				q.accepted = time.Now()
+			}
 			ops := q.ops
 			q.ops, q.spare = q.spare[:0], ops
-			q.bytes = 0
+			q.bytes, q.accepts = 0, 0
 			if q.room != nil {
 				close(q.room)
 				q.room = nil
@@ -158,10 +189,20 @@ func (q *queue) take() ([]*op, bool) {
 		}
 		closed := q.closed
 		q.mu.Unlock()
-		if closed {
+		switch {
+		case n > 0:
+			q.timer.Reset(patience)
+			select {
+			case <-q.wake:
+			case <-q.timer.C:
+				waited = true
+			}
+			q.timer.Stop()
+		case closed:
 			return nil, false
+		default:
+			<-q.wake
 		}
-		<-q.wake
 	}
 }
 
