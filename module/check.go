@@ -77,8 +77,7 @@ func in(err error, path ...string) error {
 	if err == nil {
 		return nil
 	}
-	var c *ConfigError
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[*ConfigError](err); ok {
 		return &ConfigError{Path: append(path, c.Path...), Err: c.Err}
 	}
 	return &ConfigError{Path: path, Err: err}

@@ -2,6 +2,7 @@ package module
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -115,7 +116,7 @@ func (t *traffic) child(labels ...string) *trafficChild {
 		latency:  t.latency.WithLabelValues(labels...),
 	}
 	counter := func(vec *prometheus.CounterVec, value string) prometheus.Counter {
-		return vec.WithLabelValues(append(labels[:len(labels):len(labels)], value)...)
+		return vec.WithLabelValues(append(slices.Clip(labels), value)...)
 	}
 	c.delivered = counter(t.deliveries, string(storage.StatusDelivered))
 	c.failed = counter(t.deliveries, string(storage.StatusFailed))
@@ -156,6 +157,7 @@ func (c *trafficChild) deliveryDone(status string, latency time.Duration) {
 		c.failed.Inc()
 	case storage.StatusCancelled:
 		c.cancelled.Inc()
+	case storage.StatusPending, storage.StatusOrphaned: // not done
 	}
 }
 

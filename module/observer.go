@@ -73,8 +73,10 @@ func (o *observer) DeliveryDone(d delivery.Done) {
 
 // EndpointChanged implements delivery.Observer.
 func (o *observer) EndpointChanged(endpoint string, from, to delivery.EndpointHealth, reason string) {
-	name := eventEndpointRecovered
+	var name string
 	switch to {
+	case delivery.Healthy:
+		name = eventEndpointRecovered
 	case delivery.Failing:
 		name = eventEndpointFailing
 	case delivery.Paused:

@@ -10,13 +10,13 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"
 )
@@ -131,10 +131,8 @@ func guardTransport(t *reverseproxy.HTTPTransport, policy *egress.Policy, logger
 // checkTransport refuses what would go past the guard, or could never work
 // without a request that is being proxied.
 func checkTransport(t *reverseproxy.HTTPTransport) error {
-	for _, v := range t.Versions {
-		if v == "3" {
-			return errors.New("versions: HTTP/3 cannot be used for deliveries: its connections would go past the egress policy")
-		}
+	if slices.Contains(t.Versions, "3") {
+		return errors.New("versions: HTTP/3 cannot be used for deliveries: its connections would go past the egress policy")
 	}
 	switch {
 	case t.ProxyProtocol != "":
@@ -188,8 +186,7 @@ func dialError(dial egress.DialFunc) egress.DialFunc {
 		conn, err := dial(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			ConnectDone: func(_, _ string, err error) { cause = err },
 		}), network, address)
-		var opaque reverseproxy.DialError
-		if errors.As(err, &opaque) {
+		if _, ok := errors.AsType[reverseproxy.DialError](err); ok {
 			switch {
 			case cause != nil:
 				err = cause

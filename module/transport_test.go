@@ -21,11 +21,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"
 )

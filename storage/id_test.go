@@ -37,7 +37,8 @@ func TestDeliveryID(t *testing.T) {
 		t.Errorf("got event %x at %v, want %x", last.Event(), last.Time(), k)
 	}
 	ordered := []storage.DeliveryID{
-		{}, storage.NewEventKey(1, 9).Delivery(9), k.Delivery(0), k.Delivery(1), k.Delivery(256), last,
+		{},
+		storage.NewEventKey(1, 9).Delivery(9), k.Delivery(0), k.Delivery(1), k.Delivery(256), last,
 		storage.NewEventKey(1_700_000_000_123, 78).Delivery(0), storage.NewEventKey(1_700_000_000_124, 0).Delivery(0),
 	}
 	if !slices.IsSortedFunc(ordered, storage.DeliveryID.Compare) {
@@ -81,7 +82,12 @@ func TestPosition(t *testing.T) {
 	a, b := storage.NewEventKey(1, 1).Delivery(0), storage.NewEventKey(1, 1).Delivery(1)
 	at := time.UnixMilli(1000)
 	ordered := []storage.Position{
-		{}, {ID: a}, {At: time.UnixMilli(0)}, {At: at}, {At: at, ID: a}, {At: at.Add(time.Microsecond), ID: b},
+		{},
+		{ID: a},
+		{At: time.UnixMilli(0)},
+		{At: at},
+		{At: at, ID: a},
+		{At: at.Add(time.Microsecond), ID: b},
 		{At: at.Add(time.Millisecond), ID: a},
 	}
 	for i, p := range ordered {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -266,9 +267,7 @@ func (f *Fake) EndpointStates(ctx context.Context) (map[string]storage.EndpointS
 		return nil, err
 	}
 	states := make(map[string]storage.EndpointState, len(f.data.states))
-	for name, state := range f.data.states {
-		states[name] = state
-	}
+	maps.Copy(states, f.data.states)
 	return states, nil
 }
 

@@ -116,8 +116,7 @@ func testDigest(t *testing.T, h *harness) {
 	}
 	e.Digest = [32]byte{2}
 	_, err := h.Accept(h.Context(), []storage.NewEvent{e})
-	var conflict *storage.ConflictError
-	if !errors.As(err, &conflict) {
+	if _, ok := errors.AsType[*storage.ConflictError](err); !ok {
 		t.Errorf("another digest: got error %v, want a conflict", err)
 	}
 }

@@ -56,7 +56,7 @@ func testReplay(t *testing.T, h *harness) {
 }
 
 // history makes deliveries of all kinds and returns them, newest first.
-func history(t *testing.T, h *harness, n int) (all []storage.Delivery) {
+func history(h *harness, n int) (all []storage.Delivery) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	statuses := []storage.Status{storage.StatusPending, storage.StatusDelivered, storage.StatusFailed, storage.StatusCancelled}
 	endpoints := []string{"a", "b", "c", "d"}
@@ -85,7 +85,7 @@ func history(t *testing.T, h *harness, n int) (all []storage.Delivery) {
 }
 
 func testListModel(t *testing.T, h *harness) {
-	all := history(t, h, 150)
+	all := history(h, 150)
 	middle := all[len(all)/2].CreatedAt
 	check := func() {
 		t.Helper()
@@ -194,7 +194,7 @@ func testEndpointStates(t *testing.T, h *harness) {
 }
 
 func testReopen(t *testing.T, h *harness) {
-	all := history(t, h, 60)
+	all := history(h, 60)
 	ev, _, err := h.EventByID(h.Context(), all[0].EventID)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -108,9 +109,7 @@ func (w *wire) header(m *Message) http.Header {
 			w.set(h, "Tracestate", m.TraceState)
 		}
 	}
-	for name, values := range e.Header {
-		h[name] = values // immutable, as all of a snapshot
-	}
+	maps.Copy(h, e.Header) // whose values are immutable, as all of a snapshot
 	if len(e.Signers) > 0 {
 		set := func(name, value string) { w.set(h, name, value) }
 		msg := signature.Message{EventID: m.EventID, Timestamp: w.start, Body: m.Body}

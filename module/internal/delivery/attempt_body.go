@@ -29,7 +29,7 @@ var bodyBuffers = sync.Pool{New: func() any { return new([2 * bodyKept]byte) }}
 // readBody reads and closes the body of an answer. Trouble in it is recorded
 // and changes nothing else.
 func (w *wire) readBody(a *storage.Attempt, res *http.Response) {
-	defer res.Body.Close() //nolint:errcheck // there is nothing left to do
+	defer res.Body.Close()
 	if res.Body == http.NoBody || res.ContentLength == 0 {
 		return
 	}

@@ -70,8 +70,13 @@ func TestRequest(t *testing.T) {
 	m.TraceParent, m.TraceState = "00-1-2-01", "a=b"
 	m.Endpoint.Header = http.Header{"X-Own": {"1", "2"}}
 	m.Endpoint.Signers = []signature.Signer{
-		fixedSigner{"X-Promptreports-Signature", &signed}, fixedSigner{"Webhook-Signature", nil}, fixedSigner{"Webhook-Id", nil},
-		fixedSigner{"A", nil}, fixedSigner{"B", nil}, fixedSigner{"C", nil}, fixedSigner{"D", nil},
+		fixedSigner{"X-Promptreports-Signature", &signed},
+		fixedSigner{"Webhook-Signature", nil},
+		fixedSigner{"Webhook-Id", nil},
+		fixedSigner{"A", nil},
+		fixedSigner{"B", nil},
+		fixedSigner{"C", nil},
+		fixedSigner{"D", nil},
 	}
 	out := Send(t.Context(), m)
 
@@ -265,8 +270,10 @@ func TestErrorText(t *testing.T) {
 
 func BenchmarkSend(b *testing.B) {
 	signers := []signature.Signer{
-		fixedSigner{"X-Promptreports-Signature", nil}, fixedSigner{"Webhook-Id", nil},
-		fixedSigner{"Webhook-Timestamp", nil}, fixedSigner{"Webhook-Signature", nil},
+		fixedSigner{"X-Promptreports-Signature", nil},
+		fixedSigner{"Webhook-Id", nil},
+		fixedSigner{"Webhook-Timestamp", nil},
+		fixedSigner{"Webhook-Signature", nil},
 	}
 	run := func(b *testing.B, m *Message) {
 		m.Body = bytes.Repeat([]byte("x"), 600)

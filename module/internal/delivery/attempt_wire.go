@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -73,7 +74,7 @@ func (w *wire) end() {
 func (w *wire) expire() { w.cancel(context.DeadlineExceeded) }
 
 // expired says whether the deadline, and not the caller, ended the attempt.
-func (w *wire) expired() bool { return context.Cause(w.Context) == context.DeadlineExceeded }
+func (w *wire) expired() bool { return errors.Is(context.Cause(w.Context), context.DeadlineExceeded) }
 
 // Deadline implements context.Context.
 func (w *wire) Deadline() (time.Time, bool) { return w.deadline, true }

@@ -91,8 +91,7 @@ func certificateCode(err error) string {
 
 // tlsCode is about the TLS handshake.
 func tlsCode(err error) string {
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return CodeTLSNotTLS
 	}
 	if alert, ok := alertOf(err); ok {

@@ -101,9 +101,9 @@ func TestBackoffAndNoRetry(t *testing.T) {
 		synctest.Wait()
 		r.want(off, storage.StatusFailed, "http_503", 1)
 		r.want(backoff, storage.StatusFailed, "http_503", 5)
-		want := []time.Duration{0, 1, 3, 7, 12}
+		want := []int{0, 1, 3, 7, 12}
 		for i, s := range r.log("backoff") {
-			if got := s.at.Round(time.Second); got != want[i]*time.Second {
+			if got := s.at.Round(time.Second); got != time.Duration(want[i])*time.Second {
 				t.Errorf("attempt %d: got at %v, want at %ds", i+1, got, want[i])
 			}
 		}

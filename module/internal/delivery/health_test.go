@@ -59,8 +59,8 @@ func TestHealthProbesBackOff(t *testing.T) {
 	t.Parallel()
 	now := time.Duration(0)
 	h := failing(now)
-	for i, want := range []time.Duration{5, 10, 20, 40, 80, 160, 300, 300} {
-		if got := h.nextProbe - now; got != want*time.Second {
+	for i, want := range []int{5, 10, 20, 40, 80, 160, 300, 300} {
+		if got := h.nextProbe - now; got != time.Duration(want)*time.Second {
 			t.Errorf("wait for probe %d: got %v, want %ds", i+1, got, want)
 		}
 		now = h.nextProbe

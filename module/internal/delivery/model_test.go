@@ -100,11 +100,7 @@ func (m *model) some() storage.DeliveryID {
 }
 
 func (m *model) background(operation func()) {
-	m.wg.Add(1)
-	go func() {
-		defer m.wg.Done()
-		operation()
-	}()
+	m.wg.Go(operation)
 }
 
 func (m *model) publishSome(types []string) {

@@ -253,9 +253,8 @@ func (q *queue) lower(p position) {
 	}
 }
 
-// put takes a pending delivery into the window, or leaves it to the outbox. It
-// says which.
-func (q *queue) put(it item, now time.Duration, drop func(*item)) bool {
+// put takes a pending delivery into the window, or leaves it to the outbox.
+func (q *queue) put(it item, now time.Duration, drop func(*item)) {
 	p := it.position()
 	if q.win.covers(p) && q.win.len() >= q.size {
 		if !p.before(q.win.last()) {
@@ -267,10 +266,9 @@ func (q *queue) put(it item, now time.Duration, drop func(*item)) bool {
 	if !q.win.covers(p) {
 		q.lower(p)
 		drop(&it)
-		return false
+		return
 	}
 	q.win.add(it, now)
-	return true
 }
 
 // truncate drops the latest deliveries of the window.

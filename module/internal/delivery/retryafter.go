@@ -34,13 +34,13 @@ func retryAfter(status int, header http.Header, now time.Time) time.Duration {
 }
 
 func retrySeconds(digits string) time.Duration {
-	seconds := time.Duration(0)
+	seconds := 0
 	for i := range len(digits) {
 		c := digits[i]
 		if c < '0' || c > '9' {
 			return 0
 		}
-		seconds = min(seconds*10+time.Duration(c-'0'), maxRetryAfter/time.Second)
+		seconds = min(seconds*10+int(c-'0'), int(maxRetryAfter/time.Second))
 	}
-	return seconds * time.Second
+	return time.Duration(seconds) * time.Second
 }

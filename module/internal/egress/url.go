@@ -26,8 +26,7 @@ func (p *Policy) CheckURL(raw string) (*url.URL, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		var parse *url.Error
-		if errors.As(err, &parse) { // its text repeats the URL
+		if parse, ok := errors.AsType[*url.Error](err); ok { // its text repeats the URL
 			err = parse.Err
 		}
 		return nil, fmt.Errorf("URL cannot be read: %w", err)

@@ -75,11 +75,12 @@ func (p *Parser) Lines(body []byte) ([]*Event, *problem.Problem) {
 	s := newScanner(body, p.Exact)
 	defer s.release()
 	b := batch{parser: p, now: p.now()}
-	for from, to := 0, 0; from < len(body); from = to + 1 {
-		to = len(body)
+	for next := 0; next < len(body); {
+		from, to := next, len(body)
 		if n := bytes.IndexByte(body[from:], '\n'); n >= 0 {
 			to = from + n
 		}
+		next = to + 1
 		line := body[from:to]
 		if isBlank(line) {
 			continue

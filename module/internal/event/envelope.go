@@ -301,7 +301,7 @@ func (s *scanner) take(start int) []byte {
 		return body
 	}
 	s.out = nil
-	return b[:len(b):len(b)]
+	return slices.Clip(b)
 }
 
 func validID(id []byte) bool {

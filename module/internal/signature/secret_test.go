@@ -122,7 +122,7 @@ func TestSecretIsRedacted(t *testing.T) {
 	// The forms in which a byte slice is printed by default.
 	for _, leak := range []string{
 		goodSecret, fmt.Sprintf("%x", goodSecret), fmt.Sprintf("%X", goodSecret),
-		fmt.Sprint([]byte(goodSecret)), base64.StdEncoding.EncodeToString([]byte(goodSecret)), "0x56, 0x62",
+		fmt.Sprintf("%d", []byte(goodSecret)), base64.StdEncoding.EncodeToString([]byte(goodSecret)), "0x56, 0x62",
 	} {
 		if strings.Contains(out.String(), leak) {
 			t.Errorf("output holds the secret as %q", leak)

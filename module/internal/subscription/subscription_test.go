@@ -14,8 +14,14 @@ var catalogue = []string{
 func TestParsePattern(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ in, want string }{
-		{"prompt.created", ""}, {"prompt.*", ""}, {"*", ""}, {"!prompt.*", ""}, {"!prompt.created", ""},
-		{"ping", ""}, {"com.Example-1.a_b.*", ""}, {strings.Repeat("a", 128), ""},
+		{"prompt.created", ""},
+		{"prompt.*", ""},
+		{"*", ""},
+		{"!prompt.*", ""},
+		{"!prompt.created", ""},
+		{"ping", ""},
+		{"com.Example-1.a_b.*", ""},
+		{strings.Repeat("a", 128), ""},
 		{"", "is empty"},
 		{"!", "is empty"},
 		{"!*", "excludes every event"},
