@@ -20,8 +20,14 @@ import (
 // by it, or that only holds it.
 const childEnv = "OUTBOX_TEST_CHILD"
 
+// childModes are what else a child can do.
+var childModes = map[string]func(dir string) int{}
+
 func TestMain(m *testing.M) {
 	if mode, dir, ok := strings.Cut(os.Getenv(childEnv), ":"); ok {
+		if f := childModes[mode]; f != nil {
+			os.Exit(f(dir))
+		}
 		os.Exit(child(mode, dir))
 	}
 	os.Exit(m.Run())

@@ -212,10 +212,7 @@ func (o *Outbox) sealing(s *segment) bool {
 
 // wrote accounts for a commit and asks for the next segment in time.
 func (o *Outbox) wrote(s *segment, group []*op) {
-	size := int64(0)
-	for _, p := range group {
-		size += p.queued
-	}
+	size := footprint(group)
 	s.memory.add(size)
 	o.space.written.Add(size)
 	if o.active.Load() == s && o.next.Load() == nil && s.full() {

@@ -99,13 +99,31 @@ type memory struct {
 	memTable int64 // zero while the database is closed
 	current  int64 // bytes committed to the current memtable
 	log      int   // number of its write-ahead log
+
+	// allocated says that the log has its blocks: what fits in it needs no
+	// room on the disk.
+	allocated bool
 }
 
 // begin starts a memtable whose log has the given number.
 func (m *memory) begin(memTable int64, log int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.memTable, m.current, m.log = memTable, 0, log
+	m.memTable, m.current, m.log, m.allocated = memTable, 0, log, false
+}
+
+func (m *memory) allocate() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.allocated = true
+}
+
+// fits says whether so much more goes for sure into the current log, and that
+// has its blocks.
+func (m *memory) fits(size int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.allocated && m.current+size < m.memTable
 }
 
 func (m *memory) add(size int64) {
@@ -168,6 +186,29 @@ func (o *Outbox) makeRoom(size int64) bool {
 	}
 	free = o.space.free.Load()
 	return free < 0 || free >= need
+}
+
+// footprint is what ops take in a log or in memory, at most.
+func footprint(ops []*op) int64 {
+	size := int64(0)
+	for _, p := range ops {
+		// Nodes of a memtable and headers of a log come on top.
+		size += p.queued + 128*(p.count+int64(len(p.chunks)))
+	}
+	return size
+}
+
+// mayCommit says whether committing the ops can do no harm, however fast
+// another process fills the disk: it asks the file system, unless they stay
+// within blocks that the log has already.
+func (s *segment) mayCommit(ops []*op) bool {
+	size := footprint(ops)
+	if s.memory.fits(size) {
+		return true
+	}
+	s.o.askSpaceNow()
+	// Written to a log and to a table.
+	return s.o.makeRoom(2*size + slack)
 }
 
 func (o *Outbox) reservePath() string { return filepath.Join(o.dir, "RESERVE") }

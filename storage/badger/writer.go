@@ -87,6 +87,8 @@ func (w *writer) openWAL() error {
 	if size := w.seg.memTable + w.seg.memTable/4; w.o.mayAllocate(size) {
 		if err := reserveBlocks(f, size); err != nil {
 			w.o.opt.Logger.Debug("allocating a write-ahead log failed", zap.Error(err))
+		} else {
+			w.seg.memory.allocate()
 		}
 	}
 	return syncDir(w.seg.dir)
@@ -135,6 +137,10 @@ func (w *writer) run() {
 func (w *writer) commit(ops []*op) int {
 	if err := w.o.failure(); err != nil {
 		w.finish(ops, err)
+		return len(ops)
+	}
+	if !w.seg.mayCommit(ops) {
+		w.finish(ops, storage.ErrFull)
 		return len(ops)
 	}
 	w.group = w.group[:0]
