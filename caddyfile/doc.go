@@ -51,7 +51,9 @@
 //					max_age   <duration>
 //					on_status <code|class...>
 //				}
+//				disable_after <duration>|off
 //				max_in_flight <count>
+//				rate_limit    <count> <duration>
 //				paused
 //				transport http {
 //					...
@@ -123,7 +125,12 @@
 //     (2), for 10 attempts unless given. jitter spreads each wait by ± this share
 //     (0.2), max_age gives an event up (4d), and on_status names the statuses
 //     after which there is another attempt (3xx 408 425 429 5xx).
+//   - disable_after: an endpoint that failed for so long without a break (5d)
+//     is paused by its next attempt that fails. Its deliveries wait until it is
+//     resumed through the management API.
 //   - max_in_flight: attempts under way to the endpoint (16).
+//   - rate_limit: at most so many attempts start in any such duration, retries
+//     and probes included (no limit). All of them may start at once.
 //   - paused: deliveries wait.
 //
 // # Directive

@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/promptreports/caddy-webhooks/module"
@@ -56,7 +57,9 @@ func (p *appParser) endpointOptions(o *module.EndpointOptions, path ...string) m
 		"header":        p.header(&o.Header, path),
 		"timeout":       at("timeout", module.DurationOption(&o.Timeout)),
 		"retry":         at("retry", p.retry(&o.Retry, path)),
+		"disable_after": at("disable_after", disableAfter(&o.DisableAfter)),
 		"max_in_flight": at("max_in_flight", module.CountOption(&o.MaxInFlight)),
+		"rate_limit":    at("rate_limit", rateLimit(&o.RateLimit)),
 		"paused":        paused(&o.Paused),
 		"transport":     at("transport", transport(&o.TransportRaw)),
 	}
@@ -77,6 +80,49 @@ func (p *appParser) header(dst *http.Header, path []string) module.Option {
 		}
 		dst.Add(name, value)
 		p.at[key(below(path, "header", textproto.CanonicalMIMEHeaderKey(name)))] = token
+		return nil
+	}}
+}
+
+// disableAfter reads:
+//
+//	disable_after <duration>|off
+func disableAfter(dst **caddy.Duration) module.Option {
+	return module.Option{Parse: func(d *caddyfile.Dispenser) error {
+		var text string
+		if !d.AllArgs(&text) {
+			return d.Err("option 'disable_after' needs one value: disable_after <duration>|off")
+		}
+		after := new(caddy.Duration)
+		if text != "off" {
+			var err error
+			if *after, err = module.ParseDuration(text); err != nil {
+				return d.Errf("reading option 'disable_after': %w; or off", err)
+			}
+		}
+		*dst = after
+		return nil
+	}}
+}
+
+// rateLimit reads:
+//
+//	rate_limit <n> <duration>
+func rateLimit(dst **module.RateLimit) module.Option {
+	return module.Option{Parse: func(d *caddyfile.Dispenser) error {
+		var count, period string
+		if !d.AllArgs(&count, &period) {
+			return d.Err("a rate limit needs a number of attempts and a duration: rate_limit <n> <duration>")
+		}
+		n, err := module.ParseCount(count)
+		if err != nil {
+			return d.Errf("reading option 'rate_limit': %w", err)
+		}
+		per, err := module.ParseDuration(period)
+		if err != nil {
+			return d.Errf("reading option 'rate_limit': %w", err)
+		}
+		*dst = &module.RateLimit{Attempts: n, Per: per}
 		return nil
 	}}
 }

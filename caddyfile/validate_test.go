@@ -62,7 +62,9 @@ const everything = `{
 				max_age 1d
 				on_status 5xx 404
 			}
+			disable_after off
 			max_in_flight 2
+			rate_limit 100 1m
 			paused
 			transport http {
 				versions 1.1

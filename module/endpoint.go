@@ -3,10 +3,13 @@ package module
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 	"github.com/promptreports/caddy-webhooks/module/internal/subscription"
 )
 
@@ -61,8 +64,17 @@ type EndpointOptions struct {
 	// When failed deliveries are tried again.
 	Retry *Retry `json:"retry,omitempty"`
 
+	// How long the endpoint may fail without a break before it is paused with
+	// the reason `disabled`: by the first attempt that fails after that time.
+	// Its deliveries wait until it is resumed through the management API, which
+	// begins the time anew. 0 never disables it. Default: `5d`.
+	DisableAfter *caddy.Duration `json:"disable_after,omitempty"`
+
 	// How many attempts may be under way to the endpoint. Default: 16.
 	MaxInFlight int `json:"max_in_flight,omitempty"`
+
+	// How often attempts to the endpoint may be started. Default: no limit.
+	RateLimit *RateLimit `json:"rate_limit,omitempty"`
 
 	// Whether the endpoint is paused: its deliveries wait. Default: false.
 	Paused *bool `json:"paused,omitempty"`
@@ -70,6 +82,40 @@ type EndpointOptions struct {
 	// A transport of the endpoint's own. Only `http` is supported. Default:
 	// the app's.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+}
+
+// RateLimit bounds how often attempts are started. It is a sliding window:
+// there is no period of that length, wherever it begins, in which more are
+// started. Retries and probes count, tests do not. Reloads change nothing
+// about what was counted; a new process begins to count anew.
+type RateLimit struct {
+	// How many attempts may be started in any such period, 1 at least. All of
+	// them may start at once.
+	Attempts int `json:"attempts,omitempty"`
+
+	// The length of the period.
+	Per caddy.Duration `json:"per,omitempty"`
+}
+
+// check finds what is wrong with the limit.
+func (r *RateLimit) check() error {
+	switch {
+	case r == nil:
+		return nil
+	case r.Attempts < 1:
+		return in(errors.New("must be 1 at least"), "attempts")
+	case r.Per <= 0:
+		return in(errors.New("must be positive"), "per")
+	}
+	return nil
+}
+
+// limit returns what passed check; the zero limit is none.
+func (r *RateLimit) limit() delivery.RateLimit {
+	if r == nil {
+		return delivery.RateLimit{}
+	}
+	return delivery.RateLimit{Attempts: r.Attempts, Per: time.Duration(r.Per)}
 }
 
 // check finds what is wrong with options, wherever they stand.
@@ -91,6 +137,12 @@ func (o *EndpointOptions) check(headerPrefix string) error {
 	if o.MaxInFlight < 0 {
 		return in(errNegative, "max_in_flight")
 	}
+	if o.DisableAfter != nil && *o.DisableAfter < 0 {
+		return in(errNegative, "disable_after")
+	}
+	if err := o.RateLimit.check(); err != nil {
+		return in(err, "rate_limit")
+	}
 	return in(o.Retry.check(), "retry")
 }
 
@@ -106,7 +158,9 @@ func (o EndpointOptions) merge(defaults *EndpointOptions) EndpointOptions {
 	o.Header = mergeHeader(o.Header, defaults.Header)
 	o.Timeout = cmp.Or(o.Timeout, defaults.Timeout)
 	o.Retry = o.Retry.merge(defaults.Retry)
+	o.DisableAfter = cmp.Or(o.DisableAfter, defaults.DisableAfter)
 	o.MaxInFlight = cmp.Or(o.MaxInFlight, defaults.MaxInFlight)
+	o.RateLimit = cmp.Or(o.RateLimit, defaults.RateLimit)
 	o.Paused = cmp.Or(o.Paused, defaults.Paused)
 	return o
 }

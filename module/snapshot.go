@@ -29,6 +29,7 @@ const (
 	defaultMaxInFlight      = 512
 	defaultEndpointInFlight = 16
 	defaultTimeout          = 30 * time.Second
+	defaultDisableAfter     = 5 * 24 * time.Hour
 )
 
 // modulePath is the path of this module in a build's list of dependencies.
@@ -133,15 +134,20 @@ func (b *builder) endpoint(name string, e *Endpoint, sub subscription.Subscripti
 		return nil, in(err, "url")
 	}
 	d := &delivery.Endpoint{
-		Name:        name,
-		Description: o.Description,
-		URL:         u,
-		DisplayURL:  displayURL(u),
-		Events:      sub.Patterns,
-		Filters:     sub.Filters,
-		Paused:      o.Paused != nil && *o.Paused,
-		Timeout:     cmp.Or(time.Duration(o.Timeout), defaultTimeout),
-		MaxInFlight: cmp.Or(o.MaxInFlight, defaultEndpointInFlight),
+		Name:         name,
+		Description:  o.Description,
+		URL:          u,
+		DisplayURL:   displayURL(u),
+		Events:       sub.Patterns,
+		Filters:      sub.Filters,
+		Paused:       o.Paused != nil && *o.Paused,
+		Timeout:      cmp.Or(time.Duration(o.Timeout), defaultTimeout),
+		MaxInFlight:  cmp.Or(o.MaxInFlight, defaultEndpointInFlight),
+		RateLimit:    o.RateLimit.limit(),
+		DisableAfter: defaultDisableAfter,
+	}
+	if o.DisableAfter != nil {
+		d.DisableAfter = time.Duration(*o.DisableAfter)
 	}
 	if d.Retry, err = o.Retry.policy(); err != nil {
 		return nil, in(err, "retry")

@@ -67,7 +67,8 @@ func TestSnapshotBuiltInDefaults(t *testing.T) {
 	if got, want := e.DisplayURL, "https://example.com/hook"; got != want {
 		t.Errorf("got display URL %s, want %s", got, want)
 	}
-	if e.Timeout != 30*time.Second || e.MaxInFlight != 16 || e.Paused || len(e.Signers) != 0 || e.Transport == nil {
+	if e.Timeout != 30*time.Second || e.MaxInFlight != 16 || e.Paused || len(e.Signers) != 0 || e.Transport == nil ||
+		e.DisableAfter != 120*time.Hour || e.RateLimit != (delivery.RateLimit{}) {
 		t.Errorf("got %+v, want the built-in defaults", e)
 	}
 	if got, want := e.Events, []string{"*"}; !slices.Equal(got, want) {
@@ -85,6 +86,7 @@ func TestSnapshotMergesDefaults(t *testing.T) {
 	const config = `{
 		"defaults": {
 			"secret": ["{env.OWN_SECRET}"], "sign": [{"scheme":"standard"}], "timeout": "10s", "max_in_flight": 4, "paused": true,
+			"disable_after": "2d", "rate_limit": {"attempts": 10, "per": "1s"},
 			"header": {"x-team": ["default"], "X-Region": ["eu"]},
 			"retry": {"max_attempts": 3, "schedule": ["1s"], "jitter": 0.5, "max_age": "1h", "on_status": ["5xx"]},
 			"transport": {"protocol": "http", "dial_timeout": "1s"}
@@ -93,17 +95,19 @@ func TestSnapshotMergesDefaults(t *testing.T) {
 			"plain": {"url": "https://example.com"},
 			"own": {
 				"url": "https://example.com", "sign": [{"scheme":"hmac"}], "timeout": "20s", "max_in_flight": 8, "paused": false,
+				"disable_after": "36h", "rate_limit": {"attempts": 5, "per": "1m"},
 				"header": {"X-Team": ["own"]},
 				"retry": {"max_attempts": 7, "backoff": {"initial": "2s", "max": "1m"}, "jitter": 0},
 				"transport": {"protocol": "http"}
 			},
-			"off": {"url": "https://example.com", "sign": [], "retry": {"max_attempts": 1}}
+			"off": {"url": "https://example.com", "sign": [], "retry": {"max_attempts": 1}, "disable_after": 0}
 		}
 	}`
 	s, _ := mustBuild(t, config)
 
 	plain := s.Endpoints["plain"]
-	if plain.Timeout != 10*time.Second || plain.MaxInFlight != 4 || !plain.Paused || plain.Retry.MaxAttempts != 3 || plain.Retry.Jitter != 0.5 {
+	if plain.Timeout != 10*time.Second || plain.MaxInFlight != 4 || !plain.Paused || plain.Retry.MaxAttempts != 3 || plain.Retry.Jitter != 0.5 ||
+		plain.DisableAfter != 48*time.Hour || plain.RateLimit != (delivery.RateLimit{Attempts: 10, Per: time.Second}) {
 		t.Errorf("got %+v, want what defaults say", plain)
 	}
 	if got := headersOf(plain); !slices.Equal(got, []string{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"}) {
@@ -111,7 +115,8 @@ func TestSnapshotMergesDefaults(t *testing.T) {
 	}
 
 	own := s.Endpoints["own"]
-	if own.Timeout != 20*time.Second || own.MaxInFlight != 8 || own.Paused {
+	if own.Timeout != 20*time.Second || own.MaxInFlight != 8 || own.Paused ||
+		own.DisableAfter != 36*time.Hour || own.RateLimit != (delivery.RateLimit{Attempts: 5, Per: time.Minute}) {
 		t.Errorf("got %+v, want what the endpoint says", own)
 	}
 	if r := own.Retry; r.MaxAttempts != 7 || len(r.Schedule) != 0 || r.Backoff != (delivery.Backoff{Initial: 2 * time.Second, Max: time.Minute, Factor: 2}) ||
@@ -129,8 +134,8 @@ func TestSnapshotMergesDefaults(t *testing.T) {
 	}
 
 	off := s.Endpoints["off"]
-	if len(off.Signers) != 0 || off.Retry.MaxAttempts != 1 || off.Retry.Schedule[0] != time.Second {
-		t.Errorf("got %+v, want no signature and no retries", off)
+	if len(off.Signers) != 0 || off.Retry.MaxAttempts != 1 || off.Retry.Schedule[0] != time.Second || off.DisableAfter != 0 {
+		t.Errorf("got %+v, want no signature, no retries and no disabling", off)
 	}
 	if off.Transport != plain.Transport {
 		t.Error("got two transports for one configuration, want one")
@@ -256,6 +261,11 @@ func TestMistakes(t *testing.T) {
 		"negative timeout":       {endpoint(`"timeout":-1`), "endpoint acme: timeout: must not be negative"},
 		"negative attempts":      {endpoint(`"retry":{"max_attempts":-1}`), "endpoint acme: retry: max_attempts: must not be negative"},
 		"negative max_age":       {endpoint(`"retry":{"max_age":-1}`), "endpoint acme: retry: max_age: must not be negative"},
+		"negative disabling":     {endpoint(`"disable_after":-1`), "endpoint acme: disable_after: must not be negative"},
+		"empty rate":             {endpoint(`"rate_limit":{}`), "endpoint acme: rate_limit: attempts: must be 1 at least"},
+		"rate of nothing":        {endpoint(`"rate_limit":{"attempts":0,"per":"1s"}`), "endpoint acme: rate_limit: attempts: must be 1 at least"},
+		"rate per nothing":       {endpoint(`"rate_limit":{"attempts":1}`), "endpoint acme: rate_limit: per: must be positive"},
+		"rate in defaults":       {`{"defaults":{"rate_limit":{"attempts":1,"per":-1}}}`, "defaults: rate_limit: per: must be positive"},
 		"zero wait":              {endpoint(`"retry":{"schedule":["1s",0]}`), "endpoint acme: retry: schedule: a wait must be positive"},
 		"empty backoff":          {endpoint(`"retry":{"backoff":{}}`), "endpoint acme: retry: backoff: the initial and"},
 		"filter without values":  {endpoint(`"filter":[{"field":"id"}]`), `endpoint acme: filter on "id": has no values`},

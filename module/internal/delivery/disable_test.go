@@ -95,6 +95,10 @@ func TestLongFailureDisables(t *testing.T) {
 			t.Errorf("log: got %v, want one line", lines)
 		}
 
+		if n, bytes := r.memory("a"); n != 0 || bytes != 0 {
+			t.Errorf("memory: got %d deliveries and %d bytes, want none", n, bytes)
+		}
+
 		// Nothing is sent, and nothing is lost, over a restart too.
 		attempts := len(r.log("a"))
 		r.restart()
@@ -167,22 +171,29 @@ func TestOutageOverARestartDisables(t *testing.T) {
 func TestResumingBeginsTheTimeAnew(t *testing.T) {
 	configured := func(r *rig, edits ...func(*Endpoint)) { r.engine.Attach(r.snapshot(disabling("a", edits...))) }
 	paused := func(ep *Endpoint) { ep.Paused = true }
-	for name, test := range map[string]struct{ pause, resume func(r *rig) error }{
+	for name, test := range map[string]struct {
+		pause, resume func(r *rig) error
+		atOnce        bool // recorded before there is an attempt
+	}{
 		"disabled": {
 			func(*rig) error { time.Sleep(5*day + probeSlack); return nil },
 			func(r *rig) error { return r.engine.Resume(context.Background(), "a") },
+			true,
 		},
 		"operator": {
 			func(r *rig) error { return r.engine.Pause(context.Background(), "a", "operator") },
 			func(r *rig) error { return r.engine.Resume(context.Background(), "a") },
+			true,
 		},
 		"configuration": {
 			func(r *rig) error { configured(r, paused); return nil },
 			func(r *rig) error { configured(r); return nil },
+			false,
 		},
 		"removed": {
 			func(r *rig) error { r.engine.Attach(r.snapshot()); return nil },
 			func(r *rig) error { configured(r); return nil },
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,6 +215,9 @@ func TestResumingBeginsTheTimeAnew(t *testing.T) {
 					t.Fatal(err)
 				}
 				again := time.Now()
+				if got := r.state("a").FailingSince; test.atOnce && !got.Equal(again) {
+					t.Errorf("state: got it failing since %v, want %v", got, again)
+				}
 				time.Sleep(probeSlack)
 				synctest.Wait()
 				if st, _ := r.engine.Endpoint("a"); st.Health != Failing || !st.FailingSince.Equal(again) || len(r.log("a")) == attempts {
@@ -313,6 +327,54 @@ func TestRareFailuresDisable(t *testing.T) {
 		}
 		if got := fmt.Sprint(r.watch.changes); got != "[a: healthy to paused (disabled)]" {
 			t.Errorf("changes: got %s, want one", got)
+		}
+	})
+}
+
+// Failures before a pause say nothing about the time after it.
+func TestResumingForgetsSingleFailures(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, always(500, 0))
+		defer r.close()
+		r.engine.Attach(r.snapshot(disabling("a", func(ep *Endpoint) { ep.Retry.MaxAttempts = 1 })))
+		for range failingEvents - 1 {
+			r.publish("a")
+		}
+		synctest.Wait()
+		if err := r.engine.Pause(t.Context(), "a", "operator"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(8 * day)
+		if err := r.engine.Resume(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		breakDown(r)
+		if st, _ := r.engine.Endpoint("a"); !st.FailingSince.Equal(began) {
+			t.Errorf("failing: got since %v, want since %v", st.FailingSince, began)
+		}
+	})
+}
+
+// What somebody must end is logged, however much was logged before.
+func TestDisablingIsLogged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, always(500, 0))
+		defer r.close()
+		core, logs := observer.New(zapcore.DebugLevel)
+		s := r.snapshot(disabling("a", func(ep *Endpoint) { ep.DisableAfter = time.Minute }))
+		s.Logger = zap.New(core)
+		r.engine.Attach(s)
+		breakDown(r)
+		r.engine.mu.Lock()
+		q := r.engine.queues["a"]
+		for q.recent.logs.takeChange(r.engine.clock()) {
+		}
+		r.engine.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got := logs.FilterField(zap.String("reason", "disabled")).Len(); got != 1 {
+			t.Errorf("lines: got %d, want 1", got)
 		}
 	})
 }

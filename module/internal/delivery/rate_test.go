@@ -106,9 +106,16 @@ func TestStartsOfALimitThatChanges(t *testing.T) {
 		{10, math.MaxInt64}:    math.MaxInt64 * time.Nanosecond,
 		{9, math.MaxInt64 - 1}: math.MaxInt64 * time.Nanosecond,
 	} {
-		if got := s.next(limit); got != want && (limit.Per < math.MaxInt64-1 || got < math.MaxInt64-time.Duration(time.Second)) {
+		if got := s.next(limit); got != want && (limit.Per < math.MaxInt64-1 || got < math.MaxInt64-time.Second) {
 			t.Errorf("limit %v: got %v, want %v", limit, got, want)
 		}
+	}
+	s = starts{}
+	for _, at := range []time.Duration{1, 1, 1, 2, 2, 2} { // remembered as two
+		s.add(RateLimit{6, time.Minute}, at*time.Second)
+	}
+	if got, want := s.next(RateLimit{4, time.Minute}), 61*time.Second; got != want {
+		t.Errorf("limit below what started at once: got %v, want %v", got, want)
 	}
 }
 
@@ -276,11 +283,18 @@ func TestExpiryPassesTheRateLimit(t *testing.T) {
 		}
 		time.Sleep(81 * time.Hour)
 		synctest.Wait()
+		attempts := len(r.log("a"))
 		if got := r.fake.Usage().Pending; got != 0 {
 			t.Errorf("pending: got %d, want all ended by their age", got)
 		}
 		if got := densest(times(r.log("a")), 24*time.Hour); got != 1 {
 			t.Errorf("most starts in a day: got %d, want 1", got)
+		}
+		r.publish("a")
+		time.Sleep(24 * time.Hour)
+		log := r.log("a")
+		if len(log) == attempts || log[attempts].at-log[attempts-1].at != 24*time.Hour {
+			t.Errorf("attempts: got %v, want one a day after the last one before", log)
 		}
 	})
 }
