@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -273,6 +274,47 @@ func TestOrphanReturns(t *testing.T) {
 		got := get[listed](t, w, "/webhooks/deliveries?endpoint=leaver")
 		if len(got.Deliveries) != 1 || got.Deliveries[0].Status != "delivered" {
 			t.Errorf("got %v, want it delivered", got.Deliveries)
+		}
+	})
+}
+
+// An endpoint that fails says when it will be disabled, and one that was can
+// be resumed.
+func TestDisabledEndpoint(t *testing.T) {
+	t.Parallel()
+	type view struct {
+		State, Reason string
+		Pending       int
+		FailingSince  *time.Time `json:"failing_since"`
+		DisableAt     *time.Time `json:"disable_at"`
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		s := w.snapshot(t, "acme", "down")
+		s.Endpoints["down"].DisableAfter, s.Endpoints["down"].Retry.MaxAge = time.Hour, 0
+		defer w.engine.Attach(s).Release()
+		began := time.Now()
+		for i := range 3 {
+			w.publish(t, fmt.Sprintf(`{"id":"d%d","type":"version.promoted","timestamp":"1999-12-31T10:30:00Z","data":{}}`, i))
+		}
+		v := get[view](t, w, "/webhooks/endpoints/down")
+		if v.State != "failing" || v.FailingSince == nil || v.DisableAt == nil {
+			t.Fatalf("got %+v, want it failing, and to be disabled", v)
+		}
+		if since := v.FailingSince.Sub(began); since < 0 || since > time.Second || v.DisableAt.Sub(*v.FailingSince) != time.Hour {
+			t.Errorf("got %+v, want it failing since %v, and to be disabled an hour later", v, began)
+		}
+		time.Sleep(2 * time.Hour)
+		v = get[view](t, w, "/webhooks/endpoints/down")
+		if v.State != "paused" || v.Reason != "disabled" || v.Pending != 3 || v.FailingSince == nil || v.DisableAt != nil {
+			t.Errorf("got %+v, want it disabled with 3 pending", v)
+		}
+		answer := w.do(http.MethodPost, "/webhooks/endpoints/down/resume", "")
+		var after view
+		if err := json.Unmarshal(answer.Body.Bytes(), &after); err != nil || answer.Code != http.StatusOK {
+			t.Fatalf("got %d %s, want 200", answer.Code, answer.Body)
+		}
+		if after.State != "failing" || after.DisableAt == nil || time.Until(*after.DisableAt) != time.Hour {
+			t.Errorf("got %+v, want it failing, and to be disabled in an hour", after)
 		}
 	})
 }

@@ -34,6 +34,8 @@ type endpointView struct {
 	SignedBy      []string                `json:"signed_by"`
 	Timeout       millis                  `json:"timeout_ms"`
 	MaxInFlight   int                     `json:"max_in_flight"`
+	RateLimit     *rateView               `json:"rate_limit"`
+	DisableAfter  millis                  `json:"disable_after_ms"`
 	State         delivery.EndpointHealth `json:"state"`
 	Reason        string                  `json:"reason"`
 	Since         stamp                   `json:"since"`
@@ -44,8 +46,17 @@ type endpointView struct {
 	LastSuccess   stamp                   `json:"last_success_at"`
 	LastFailure   stamp                   `json:"last_failure_at"`
 	LastCode      string                  `json:"last_code"`
+	FailingSince  stamp                   `json:"failing_since"`
+	DisableAt     stamp                   `json:"disable_at"`
 	NextProbe     stamp                   `json:"next_probe_at"`
 	HeldUntil     stamp                   `json:"held_until"`
+	RateLimited   stamp                   `json:"rate_limited_until"`
+}
+
+// rateView is a rate limit in an answer.
+type rateView struct {
+	Attempts int    `json:"attempts"`
+	Per      millis `json:"per_ms"`
 }
 
 // filterView is a filter in an answer.
@@ -60,11 +71,15 @@ func viewEndpoint(ep *delivery.Endpoint, st *delivery.EndpointStatus) endpointVi
 	v := endpointView{
 		Name: ep.Name, Description: ep.Description, URL: ep.DisplayURL,
 		Events: append([]string{}, ep.Events...), Filters: make([]filterView, len(ep.Filters)), SignedBy: []string{},
-		Timeout: millis(ep.Timeout), MaxInFlight: ep.MaxInFlight,
+		Timeout: millis(ep.Timeout), MaxInFlight: ep.MaxInFlight, DisableAfter: millis(ep.DisableAfter),
 		State: st.Health, Reason: st.Reason, Since: stamp(st.Since),
 		Pending: st.Pending, OldestPending: stamp(st.OldestPending), InFlight: st.InFlight, InFlightLimit: st.Limit,
 		LastSuccess: stamp(st.LastSuccess), LastFailure: stamp(st.LastFailure), LastCode: st.LastCode,
-		NextProbe: stamp(st.NextProbe), HeldUntil: stamp(st.HeldUntil),
+		FailingSince: stamp(st.FailingSince), DisableAt: stamp(st.DisableAt),
+		NextProbe: stamp(st.NextProbe), HeldUntil: stamp(st.HeldUntil), RateLimited: stamp(st.RateLimitedUntil),
+	}
+	if limit := ep.RateLimit; limit.Attempts > 0 {
+		v.RateLimit = &rateView{limit.Attempts, millis(limit.Per)}
 	}
 	for i, f := range ep.Filters {
 		v.Filters[i] = filterView{f.Field, f.Values}

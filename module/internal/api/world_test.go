@@ -93,6 +93,9 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: -1,
 		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(`{"received":true}`)),
 	}
+	if strings.HasPrefix(r.URL.Host, "down") {
+		res.StatusCode = http.StatusServiceUnavailable
+	}
 	if strings.HasPrefix(r.URL.Host, "broken") {
 		res.StatusCode, res.Body = http.StatusBadRequest, io.NopCloser(bytes.NewReader([]byte{0xff, 0xfe, 'x'}))
 		res.Header.Set("Content-Type", "application/octet-stream")
@@ -145,9 +148,11 @@ func (w *world) snapshot(t *testing.T, names ...string) *delivery.Snapshot {
 	}
 	if ep := s.Endpoints["acme"]; ep != nil {
 		ep.Description, ep.Events = "Takes <everything> & more", []string{"prompt.*"}
+		ep.DisableAfter = 120 * time.Hour
 	}
 	if ep := s.Endpoints["folder"]; ep != nil {
 		ep.Filters = []subscription.Filter{{Field: "metadata.folderId", Values: []string{"fld_1", "fld_2"}}}
+		ep.RateLimit = delivery.RateLimit{Attempts: 1, Per: time.Minute}
 	}
 	if ep := s.Endpoints["held"]; ep != nil {
 		ep.Paused, ep.Signers = true, nil
