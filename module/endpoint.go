@@ -87,7 +87,8 @@ type EndpointOptions struct {
 // RateLimit bounds how often attempts are started. It is a sliding window:
 // there is no period of that length, wherever it begins, in which more are
 // started. Retries and probes count, tests do not. Reloads change nothing
-// about what was counted; a new process begins to count anew.
+// about what was counted; a new process begins to count anew. What counts is
+// when an attempt is started: the network may bring two closer together.
 type RateLimit struct {
 	// How many attempts may be started in any such period, 1 at least. All of
 	// them may start at once.

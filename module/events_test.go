@@ -87,6 +87,32 @@ func TestCaddyEvents(t *testing.T) {
 	expect(map[string]map[string]any{eventStoreFailed: {"outbox": "/fake/events"}})
 }
 
+func TestDisablingIsACaddyEvent(t *testing.T) {
+	paused := make(chan caddy.Event, 16)
+	rc := newReceiver(t)
+	rc.reply(http.StatusServiceUnavailable)
+	endpoint := rc.endpoint()
+	endpoint["disable_after"] = "1ns"
+	h, _ := eventsHarness(t, endpoint, func(e caddy.Event) {
+		if e.Name() == eventEndpointPaused {
+			paused <- e
+		}
+	})
+	for _, id := range []string{"e1", "e2", "e3"} {
+		if status, body := h.post(eventJSON(id)); status != 202 {
+			t.Fatalf("got %d %s, want 202", status, body)
+		}
+	}
+	select {
+	case e := <-paused:
+		if e.Data["endpoint"] != "first" || e.Data["reason"] != "disabled" {
+			t.Errorf("got %v, want that first is disabled", e.Data)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("got no event for 10 s, want that the endpoint is paused")
+	}
+}
+
 // The engine does not wait for slow handlers.
 func TestCaddyEventsDoNotBlock(t *testing.T) {
 	release, handled := make(chan struct{}), make(chan struct{}, 2*eventQueueSize)
