@@ -151,7 +151,7 @@ func (s *segment) close() error {
 	if s.db == nil {
 		return nil
 	}
-	if !s.o.makeRoom(0) {
+	if !s.awaitRoom() {
 		return fmt.Errorf("closing segment %s: %w", s.dir, errNoRoom)
 	}
 	s.w.stop()

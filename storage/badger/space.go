@@ -188,6 +188,33 @@ func (o *Outbox) makeRoom(size int64) bool {
 	return free < 0 || free >= need
 }
 
+// awaitRoom is makeRoom for closing the segment's database. While a flush is
+// under way its room is reserved and partly used, so it is waited for.
+func (s *segment) awaitRoom() bool {
+	for range 200 {
+		if s.o.makeRoom(0) {
+			return true
+		}
+		if !s.flushing() {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return s.o.makeRoom(0)
+}
+
+// flushing says whether a memtable before the current one is being flushed.
+func (s *segment) flushing() bool {
+	s.memory.mu.Lock()
+	memTable, log := s.memory.memTable, s.memory.log
+	s.memory.mu.Unlock()
+	if memTable == 0 || log < 2 {
+		return false
+	}
+	_, err := os.Lstat(logPath(s.dir, log-1))
+	return err == nil
+}
+
 // footprint is what ops take in a log or in memory, at most.
 func footprint(ops []*op) int64 {
 	size := int64(0)
