@@ -346,11 +346,17 @@ var version = sync.OnceValue(func() string {
 	if !ok {
 		return "dev"
 	}
+	return versionIn(info)
+})
+
+func versionIn(info *debug.BuildInfo) string {
 	for _, m := range append(info.Deps, &info.Main) {
 		if m.Path != modulePath {
 			continue
 		}
-		if m.Replace != nil {
+		// A directory in place of the module has no version: that which was
+		// asked for holds.
+		if m.Replace != nil && m.Replace.Version != "" {
 			m = m.Replace
 		}
 		if v, ok := strings.CutPrefix(m.Version, "v"); ok {
@@ -358,7 +364,7 @@ var version = sync.OnceValue(func() string {
 		}
 	}
 	return "dev"
-})
+}
 
 // Interface guards
 var (

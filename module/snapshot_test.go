@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -372,6 +373,37 @@ func BenchmarkBuild(b *testing.B) {
 				if _, _, err := build(b, string(raw)); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	ours := func(version string, replace *debug.Module) *debug.Module {
+		return &debug.Module{Path: modulePath, Version: version, Replace: replace}
+	}
+	for name, test := range map[string]struct {
+		main *debug.Module
+		deps []*debug.Module
+		want string
+	}{
+		"dependency":        {deps: []*debug.Module{ours("v1.2.3", nil)}, want: "1.2.3"},
+		"replaced":          {deps: []*debug.Module{ours("v1.2.3", &debug.Module{Path: "example.com/fork", Version: "v1.2.4"})}, want: "1.2.4"},
+		"directory":         {deps: []*debug.Module{ours("v0.0.0-20240115123000-0123456789ab", &debug.Module{Path: "./here"})}, want: "0.0.0-20240115123000-0123456789ab"},
+		"main module":       {main: ours("v1.2.3", nil), want: "1.2.3"},
+		"tests":             {main: ours("(devel)", nil), want: "dev"},
+		"without a version": {main: ours("", nil), want: "dev"},
+		"not there":         {deps: []*debug.Module{{Path: "example.com/other", Version: "v1.2.3"}}, want: "dev"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			info := &debug.BuildInfo{Main: debug.Module{Path: "caddy", Version: "(devel)"}, Deps: test.deps}
+			if test.main != nil {
+				info.Main = *test.main
+			}
+			if got := versionIn(info); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
 	}
