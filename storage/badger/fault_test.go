@@ -184,12 +184,12 @@ func TestLoss(t *testing.T) {
 		want   string // empty: nothing is lost
 	}{
 		{"none", func(*testing.T, string) {}, ""},
-		{"manifest cut", func(t *testing.T, dir string) { cut(t, dir, "MANIFEST", 3) }, "missing"},
-		{"manifest gone", func(t *testing.T, dir string) { remove(t, dir, "MANIFEST") }, "missing"},
+		{"manifest cut", func(t *testing.T, dir string) { cut(t, dir, "MANIFEST", 3) }, "MANIFEST is cut short"},
+		{"manifest gone", func(t *testing.T, dir string) { remove(t, dir, "MANIFEST") }, "MANIFEST: no such file"},
 		{"table gone with its manifest", func(t *testing.T, dir string) {
 			remove(t, dir, "*.sst")
 			remove(t, dir, "MANIFEST")
-		}, "missing"},
+		}, "000001.sst: no such file"},
 		{"segment gone", func(t *testing.T, dir string) {
 			if err := os.RemoveAll(filepath.Join(dir, segmentsDir, segmentName(1))); err != nil {
 				t.Fatal(err)

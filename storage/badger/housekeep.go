@@ -45,7 +45,9 @@ func (o *Outbox) tidy() {
 	}
 	o.closeIdle()
 	o.measure()
+	o.scrub()
 	if o.failure() == nil {
+		o.watchFlushes()
 		o.report("removing old segments", o.retain())
 		o.report("writing the state", o.saveState())
 	}
@@ -130,6 +132,10 @@ func (o *Outbox) tend(s *segment) error {
 		return nil // closing would flush
 	}
 	if s.finished() && !stored {
+		// The state must not expect a log that closing removes.
+		if err := o.saveState(); err != nil {
+			return err
+		}
 		return s.finish()
 	}
 	s.use.RLock()

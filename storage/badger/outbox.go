@@ -49,6 +49,11 @@ type Outbox struct {
 	pending atomic.Int64
 	space   space
 
+	// closing says that the last state but one was written.
+	closing atomic.Bool
+	// examined counts the bytes of tables that were read to start.
+	examined atomic.Int64
+
 	failed  chan struct{}
 	failErr atomic.Pointer[error]
 
@@ -144,9 +149,16 @@ func (o *Outbox) Close() error {
 	o.gate.Unlock()
 	close(o.stop)
 	o.housework.Wait()
+	if o.active.Load() != nil {
+		// While the segments are being closed, their logs vanish.
+		o.closing.Store(true)
+		if err := o.writeState(false); err != nil {
+			o.report("writing the state", err)
+		}
+	}
 	err := o.closeSegments()
 	if o.failure() == nil {
-		err = errors.Join(err, o.saveState())
+		err = errors.Join(err, o.writeState(err == nil))
 	}
 	o.lock.release()
 	return err

@@ -21,6 +21,10 @@ import (
 // finds with what the state file says must be there.
 func (o *Outbox) recover() error {
 	st, found, err := o.loadState()
+	if errors.Is(err, errDamaged) && o.opt.AcceptDataLoss {
+		o.opt.Logger.Warn("outbox goes on without its state", zap.String("path", o.dir), zap.Error(err))
+		st, found, err = state{}, false, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -45,6 +49,7 @@ func (o *Outbox) recover() error {
 		}
 	}
 	if o.failure() == nil {
+		dropOrphans(segs)
 		if err := o.activate(); err != nil {
 			return err
 		}
@@ -82,6 +87,7 @@ func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []e
 		}
 		s := newSegment(o, uint32(n))
 		s.recall(known[uint32(n)])
+		s.expect(st, known[uint32(n)])
 		delete(known, uint32(n))
 		segs = append(segs, s)
 	}
@@ -145,6 +151,9 @@ func (o *Outbox) load(s *segment, big bool) error {
 	s.use.Lock()
 	err := s.open(big)
 	s.use.Unlock()
+	if s.vet.damaged != nil {
+		return nil // for compare to tell
+	}
 	if err != nil {
 		return err
 	}
@@ -236,11 +245,18 @@ func (o *Outbox) compare(st state, segs []*segment) (losses []error) {
 	}
 	var before *segment
 	for _, s := range segs {
+		if s.vet.damaged != nil {
+			losses = append(losses, s.vet.damaged)
+			before = nil
+			continue
+		}
 		if s.events == 0 && known[s.n].Events == 0 {
 			continue
 		}
 		if err := s.compare(known[s.n], before); err != nil {
 			losses = append(losses, fmt.Errorf("segment %s: %w", segmentName(s.n), err))
+		} else if st.Clean && !slices.Equal(s.counts[:], known[s.n].Counts) {
+			losses = append(losses, fmt.Errorf("segment %s: it has %v deliveries by status instead of %v", segmentName(s.n), s.counts, known[s.n].Counts))
 		}
 		before = s
 	}

@@ -29,6 +29,9 @@ type segment struct {
 
 	lastUsed atomic.Int64
 
+	// vet is what is to be examined before the database is opened.
+	vet vetting
+
 	// memory is what the database would write if it were closed.
 	memory memory
 
@@ -113,6 +116,9 @@ func (s *segment) open(big bool) error {
 	if err := s.mayOpen(size, big); err != nil {
 		return err
 	}
+	if err := s.examine(); err != nil {
+		return err
+	}
 	s.memTable = size
 	opt := databaseOptions(s.dir, size, s.o.opt.Logger)
 	db, err := badgerdb.Open(opt)
@@ -158,6 +164,7 @@ func (s *segment) close() error {
 	err := s.db.Close()
 	s.db, s.w = nil, nil
 	s.memory.end()
+	s.noteTables()
 	s.mu.Lock()
 	s.recent = recent{}
 	s.mu.Unlock()

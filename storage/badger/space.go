@@ -308,6 +308,9 @@ func (s *segment) measure() int64 {
 	if known && !open {
 		return size
 	}
+	if open {
+		s.noteTables()
+	}
 	size = 0
 	_ = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -1,10 +1,12 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,11 @@ type state struct {
 	// HighWater is a key up to which everything is synced.
 	HighWater hexKey         `json:"high_water"`
 	Segments  []segmentState `json:"segments"`
+
+	// Clean says that the outbox was closed, and Boot which start of the
+	// system wrote this.
+	Clean bool   `json:"clean,omitempty"`
+	Boot  string `json:"boot,omitempty"`
 }
 
 // segmentState is what is known about one segment. First, Last and Events
@@ -42,6 +49,10 @@ type segmentState struct {
 	// Finished says that nothing in it is pending, so that it is not read
 	// when the outbox opens.
 	Finished bool `json:"finished,omitempty"`
+	// Tables are some that the manifest must name, and Log is the number of
+	// the write-ahead log in use, while events may come.
+	Tables []uint64 `json:"tables,omitempty"`
+	Log    int      `json:"log,omitempty"`
 }
 
 // hexKey is an event key in JSON.
@@ -77,26 +88,47 @@ func (o *Outbox) loadState() (st state, found bool, err error) {
 	if err != nil {
 		return st, false, fmt.Errorf("reading the outbox's state: %w", err)
 	}
+	b, sum, _ := bytes.Cut(b, []byte(stateSum))
 	if err := json.Unmarshal(b, &st); err != nil {
-		return st, true, fmt.Errorf("reading %s: %w", o.statePath(), err)
+		return st, true, fmt.Errorf("reading %s: %w: %w", o.statePath(), errDamaged, err)
 	}
 	if st.Format > formatVersion {
 		return st, true, fmt.Errorf("outbox has format %d and this program knows formats up to %d: use a newer one", st.Format, formatVersion)
 	}
+	if string(sum) != checksumLine(b) {
+		return st, true, fmt.Errorf("reading %s: %w", o.statePath(), errDamaged)
+	}
 	return st, true, nil
+}
+
+// stateSum comes before the checksum of the state, in its last line.
+const stateSum = "\n# crc32c "
+
+func checksumLine(b []byte) string {
+	return fmt.Sprintf("%08x\n", crc32.Checksum(b, castagnoli))
 }
 
 // saveState makes the state as it is durable.
 func (o *Outbox) saveState() error {
+	if o.closing.Load() {
+		return nil
+	}
+	return o.writeState(false)
+}
+
+// writeState makes the state durable, and clean when the outbox is closed.
+func (o *Outbox) writeState(clean bool) error {
 	o.state.mu.Lock()
 	defer o.state.mu.Unlock()
-	st := state{Format: formatVersion}
+	st := state{Format: formatVersion, Clean: clean, Boot: bootID()}
+	closing := o.closing.Load()
 	for _, s := range *o.segments.Load() {
 		s.mu.Lock()
 		if !s.removed {
 			st.Segments = append(st.Segments, segmentState{
 				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: slices.Clone(s.counts[:]), Short: s.short,
 				CreatedAt: s.createdAt, SealedAt: s.sealedAt, Sealed: s.sealed,
+				Tables: s.vet.tables, Log: s.logInUse(closing),
 				Finished: s.sealed && s.counts[statusPending] == 0 && s.stored,
 			})
 		}
@@ -112,9 +144,11 @@ func (o *Outbox) saveState() error {
 	if string(b) == string(o.state.last) {
 		return nil
 	}
-	if err := replaceFile(o.statePath(), append(b, '\n')); err != nil {
+	last := string(b)
+	b = append(append(b, stateSum...), checksumLine([]byte(last))...)
+	if err := replaceFile(o.statePath(), b); err != nil {
 		return err
 	}
-	o.state.last = b
+	o.state.last = []byte(last)
 	return nil
 }

@@ -2,6 +2,8 @@ package badger
 
 import (
 	"os"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,3 +18,10 @@ func syncData(f *os.File) error {
 		}
 	}
 }
+
+// bootID names the start of the system, or is empty. What a process wrote
+// survives it until the system goes down.
+var bootID = sync.OnceValue(func() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+})

@@ -1,0 +1,209 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// maxExaminedBytes bounds, in bytes, how much of the tables is read to start after
+// an unclean stop: some tenths of a second. The housekeeper reads the rest.
+const maxExaminedBytes = 256 << 20
+
+// vetting is what is known about the files of a segment. The lock of use
+// guards it, except for tables, which mu guards.
+type vetting struct {
+	want expectation
+	// due says that the files were there before this process.
+	due     bool
+	damaged error
+	// unread are the tables whose blocks are still to be verified.
+	unread []uint64
+	// tables are those that the manifest names.
+	tables []uint64
+
+	// stuck is since when the oldest memtable waits to be flushed.
+	stuck    time.Time
+	stuckLog int
+}
+
+// expect takes over what the state says about the segment's files.
+func (s *segment) expect(st state, seg segmentState) {
+	s.vet.due = true
+	s.vet.tables = seg.Tables
+	boot := st.Boot != "" && st.Boot == bootID()
+	s.vet.want = expectation{tables: seg.Tables, clean: st.Clean, boot: boot}
+	if boot && !st.Clean && !seg.Sealed {
+		s.vet.want.log = seg.Log
+	}
+}
+
+// logInUse returns the number of the write-ahead log that must be there after
+// a crash, or zero. A sealed segment may be closed at any time, and then has
+// none; mu is locked.
+func (s *segment) logInUse(closing bool) int {
+	if s.sealed || closing {
+		return 0
+	}
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	return s.memory.log
+}
+
+// examine reads the files before Badger opens them for the first time; use is
+// locked.
+func (s *segment) examine() error {
+	if s.vet.damaged != nil {
+		return s.vet.damaged
+	}
+	if !s.vet.due {
+		return nil
+	}
+	want := s.vet.want
+	tables, _ := filepath.Glob(filepath.Join(s.dir, "*.sst"))
+	if !want.clean {
+		size := int64(0)
+		for _, name := range tables {
+			if fi, err := os.Stat(name); err == nil {
+				size += fi.Size()
+			}
+		}
+		want.indexOnly = s.o.examined.Add(size) > maxExaminedBytes
+	} else {
+		want.indexOnly = true
+	}
+	d, err := examine(s.dir, want)
+	if err != nil {
+		return err
+	}
+	if err := d.err(); err != nil {
+		err = fmt.Errorf("segment %s: %w", segmentName(s.n), err)
+		if !s.o.opt.AcceptDataLoss {
+			s.vet.damaged = fmt.Errorf("%w: %w", storage.ErrNotFound, err)
+			s.o.poison(err)
+			return s.vet.damaged
+		}
+		s.o.opt.Logger.Warn("outbox goes on without what is damaged", zap.String("path", s.dir), zap.Error(err))
+		if err := d.repair(s.dir); err != nil {
+			return err
+		}
+	}
+	s.vet.due = false
+	named, _, err := readManifest(s.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if want.indexOnly {
+		s.vet.unread = named
+	}
+	return keepOrphans(s.dir, named)
+}
+
+const orphan = ".orphan"
+
+// keepOrphans renames the tables that the manifest does not name, which
+// Badger would delete. A crash in a flush leaves one, and its log.
+func keepOrphans(dir string, named []uint64) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var id uint64
+		if _, err := fmt.Sscanf(filepath.Base(name), "%d.sst", &id); err != nil || slices.Contains(named, id) {
+			continue
+		}
+		if err := os.Rename(name, name+orphan); err != nil {
+			return fmt.Errorf("keeping a table: %w", err)
+		}
+	}
+	return nil
+}
+
+// dropOrphans removes them when nothing is missing.
+func dropOrphans(segs []*segment) {
+	for _, s := range segs {
+		names, _ := filepath.Glob(filepath.Join(s.dir, "*.sst"+orphan))
+		for _, name := range names {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// noteTables remembers which tables the manifest names by now.
+func (s *segment) noteTables() {
+	named, torn, err := readManifest(s.dir)
+	if err != nil || torn {
+		return // being written
+	}
+	s.mu.Lock()
+	s.vet.tables = named
+	s.mu.Unlock()
+}
+
+// scrub verifies one of the tables that were not when the outbox opened.
+func (o *Outbox) scrub() {
+	for _, s := range *o.segments.Load() {
+		s.use.Lock()
+		n := len(s.vet.unread)
+		id := uint64(0)
+		if n > 0 {
+			id = s.vet.unread[n-1]
+			s.vet.unread = s.vet.unread[:n-1]
+		}
+		s.use.Unlock()
+		if n == 0 {
+			continue
+		}
+		err := examineTable(tableName(s.dir, id), true)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			o.poison(fmt.Errorf("segment %s: %w", segmentName(s.n), err))
+		}
+		return
+	}
+}
+
+// maxFlush is how long a memtable may wait to be flushed. Badger tries for
+// ever, and only logs it.
+const maxFlush = 15 * time.Second
+
+// watchFlushes poisons the outbox when a database cannot write its tables any
+// more: before long its writer would wait for ever.
+func (o *Outbox) watchFlushes() {
+	now := o.opt.Now()
+	for _, s := range *o.segments.Load() {
+		log := s.oldestLog()
+		switch {
+		case log == 0 || log != s.vet.stuckLog:
+			s.vet.stuckLog, s.vet.stuck = log, now
+		case now.Sub(s.vet.stuck) > maxFlush:
+			o.poison(fmt.Errorf("segment %s: %s is not written to a table since %v", segmentName(s.n), logPath(s.dir, log), now.Sub(s.vet.stuck)))
+		}
+	}
+}
+
+// oldestLog returns the number of the oldest write-ahead log but the current
+// one, or zero.
+func (s *segment) oldestLog() int {
+	s.memory.mu.Lock()
+	memTable, log := s.memory.memTable, s.memory.log
+	s.memory.mu.Unlock()
+	if memTable == 0 {
+		return 0
+	}
+	oldest := 0
+	for log--; log > 0; log-- {
+		if _, err := os.Lstat(logPath(s.dir, log)); err != nil {
+			break
+		}
+		oldest = log
+	}
+	return oldest
+}
