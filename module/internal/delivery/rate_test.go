@@ -111,8 +111,8 @@ func TestStartsOfALimitThatChanges(t *testing.T) {
 		}
 	}
 	s = starts{}
-	for _, at := range []time.Duration{1, 1, 1, 2, 2, 2} { // remembered as two
-		s.add(RateLimit{6, time.Minute}, at*time.Second)
+	for i := range 6 { // remembered as two
+		s.add(RateLimit{6, time.Minute}, time.Duration(1+i/3)*time.Second)
 	}
 	if got, want := s.next(RateLimit{4, time.Minute}), 61*time.Second; got != want {
 		t.Errorf("limit below what started at once: got %v, want %v", got, want)
