@@ -72,6 +72,7 @@ func Send(ctx context.Context, m *Message) Outcome {
 		return out
 	}
 	w.answered(m, &out, res)
+	redact(&out.Attempt, m, r.Header)
 	w.recycle(r.Header)
 	return out
 }
