@@ -133,6 +133,12 @@ func (m *model) snapshots() []*Snapshot {
 		ep.MaxInFlight = 3
 		ep.Retry.Schedule = []time.Duration{100 * time.Millisecond, time.Second}
 		ep.Retry.MaxAttempts, ep.Retry.Jitter = 6, 0.5
+		switch ep.Name {
+		case "a": // which an operator resumes
+			ep.DisableAfter = time.Millisecond
+		case "b":
+			ep.RateLimit = RateLimit{4, 500 * time.Millisecond}
+		}
 	}
 	paused := func(ep *Endpoint) { ep.Paused = true }
 	all := []*Snapshot{
@@ -199,6 +205,7 @@ func (m *model) settleDown(s *Snapshot) {
 	m.calm = true
 	m.mu.Unlock()
 	m.engine.Attach(s)
+	time.Sleep(time.Second) // attempts under way may still fail, and disable
 	if err := m.engine.Resume(context.Background(), "a"); err != nil {
 		m.t.Error(err)
 	}
