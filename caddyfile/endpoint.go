@@ -3,6 +3,7 @@ package caddyfile
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -137,5 +138,5 @@ func paused(dst **bool) module.Option {
 
 // below returns a path of its own that leads on from path.
 func below(path []string, parts ...string) []string {
-	return append(path[:len(path):len(path)], parts...)
+	return append(slices.Clip(path), parts...)
 }
