@@ -106,6 +106,8 @@ func TestParametersThatAreRefused(t *testing.T) {
 			"since=yesterday":   "parameter since: must be a time of RFC 3339",
 			"until=2024-01-15":  "parameter until",
 			"status=delayed":    "parameter status: must be pending, delivered, failed, cancelled or orphaned",
+			"code=timeout":      "parameter code: must be a code of attempts",
+			"code=http_5xx":     "parameter code",
 			"cursor=nonsense":   "parameter cursor",
 			"cursor=%22%27%00.": "parameter cursor",
 		} {

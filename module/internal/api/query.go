@@ -66,6 +66,9 @@ func parseListing(q url.Values, s *delivery.Snapshot, pending func() map[string]
 	if name := q.Get("endpoint"); name != "" {
 		l.filter.Endpoints = []string{name}
 	}
+	if code := l.filter.Code; code != "" && !delivery.IsCode(code) {
+		return nil, failf(http.StatusBadRequest, "parameter code: must be a code of attempts, such as http_503 or connection_refused")
+	}
 	var err error
 	if l.filter.Since, err = parseTime(q, "since"); err != nil {
 		return nil, err

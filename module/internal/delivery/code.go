@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -78,4 +79,27 @@ func statusCode(status int) string {
 	default:
 		return httpCodes[status]
 	}
+}
+
+// codes are the codes that do not follow from a status: those of attempts, and
+// those of deliveries that ended without one.
+var codes = map[string]bool{
+	CodeGone: true, CodeRedirectRefused: true, CodeInvalidStatus: true,
+	CodeBlocked: true, CodeDNSNotFound: true, CodeDNSFailure: true, CodeConnectionRefused: true,
+	CodeConnectTimeout: true, CodeUnreachable: true, CodeConnectionFailed: true, CodeProxyRefused: true,
+	CodeTLSExpired: true, CodeTLSWrongHost: true, CodeTLSUnknownCA: true, CodeTLSVersion: true,
+	CodeTLSClientCert: true, CodeTLSNotTLS: true, CodeTLSTimeout: true, CodeTLSFailure: true,
+	CodeConnectionReset: true, CodeConnectionClosed: true, CodeTimeoutWrite: true, CodeTimeoutHeaders: true,
+	CodeProtocolError: true, CodeResponseHeaderTooLarge: true,
+	CodeH2GoAway: true, CodeH2StreamError: true, CodeH2ConnectionError: true,
+	CodeInterrupted: true, CodeExpired: true, CodeCancelled: true, CodePanic: true, CodeEventMissing: true,
+}
+
+// IsCode says whether an attempt or a delivery may have the code.
+func IsCode(code string) bool {
+	if digits, found := strings.CutPrefix(code, "http_"); found {
+		status, err := strconv.Atoi(digits)
+		return err == nil && statusCode(status) == code
+	}
+	return codes[code]
 }

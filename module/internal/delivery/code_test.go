@@ -1,0 +1,68 @@
+package delivery
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+func TestCodesAreAClosedList(t *testing.T) {
+	t.Parallel()
+	declared := declaredCodes(t)
+	if len(declared) < 20 {
+		t.Fatalf("got %d codes from the source, want more than 20", len(declared))
+	}
+	for _, code := range append(declared, storage.CodeInterrupted, "http_200", "http_400", "http_503", "http_599") {
+		if !IsCode(code) {
+			t.Errorf("got no code %q, want one", code)
+		}
+	}
+	for _, text := range []string{
+		"", "timeout", "HTTP_503", "http_", "http_5xx", "http_99", "http_0503", "http_+503", "http_9999", "http_302", "http_410",
+	} {
+		if IsCode(text) {
+			t.Errorf("got a code %q, want none", text)
+		}
+	}
+}
+
+// declaredCodes reads the constants Code… of this package from its source, so
+// that one which is added is not forgotten.
+func declaredCodes(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Code") {
+				return true
+			}
+			if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				code, err := strconv.Unquote(lit.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				codes = append(codes, code)
+			}
+			return true
+		})
+	}
+	return codes
+}
