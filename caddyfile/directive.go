@@ -19,7 +19,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(module.Handler)
 	err := module.ParseBlock(h.Dispenser, "webhooks", map[string]module.Option{
 		"token":          {Repeats: true, Parse: func(d *caddyfile.Dispenser) error { return parseTokens(d, handler) }},
-		"origins":        module.TextsOption(&handler.Origins),
+		"origins":        {Repeats: true, Parse: func(d *caddyfile.Dispenser) error { return parseOrigins(d, handler) }},
 		"max_event_size": module.SizeOption(&handler.MaxEventSize),
 		"max_batch_size": module.SizeOption(&handler.MaxBatchSize),
 		"read_timeout":   module.DurationOption(&handler.ReadTimeout),
@@ -38,6 +38,18 @@ func parseTokens(d *caddyfile.Dispenser, handler *module.Handler) error {
 	for _, token := range handler.Tokens[before:] {
 		if err := module.CheckSecret(token); err != nil {
 			return d.Errf("reading option 'token': %w", err)
+		}
+	}
+	return nil
+}
+
+func parseOrigins(d *caddyfile.Dispenser, handler *module.Handler) error {
+	if err := module.TextsOption(&handler.Origins).Parse(d); err != nil {
+		return err
+	}
+	for _, origin := range handler.Origins {
+		if err := module.CheckOrigin(origin); err != nil {
+			return d.Errf("reading option 'origins': %w", err)
 		}
 	}
 	return nil

@@ -202,11 +202,21 @@ func (h *Handler) authorized(header http.Header) bool {
 func (h *Handler) provisionOrigins() error {
 	h.origins = make(map[string]bool, len(h.Origins))
 	for _, o := range h.Origins {
-		u, err := url.Parse(o)
-		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.Scheme+"://"+u.Host != o {
-			return fmt.Errorf("origin '%s' has not the form https://host or https://host:port", o)
+		if err := CheckOrigin(o); err != nil {
+			return err
 		}
 		h.origins[strings.ToLower(o)] = true
+	}
+	return nil
+}
+
+// CheckOrigin returns an error unless the text is an origin as browsers write
+// it: a scheme and a host, and a port if it is not the scheme's own (RFC 6454,
+// section 6.2).
+func CheckOrigin(o string) error {
+	u, err := url.Parse(o)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.Scheme+"://"+u.Host != o {
+		return fmt.Errorf("origin '%s' has not the form https://host or https://host:port", o)
 	}
 	return nil
 }
