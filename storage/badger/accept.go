@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -171,7 +170,7 @@ func (o *Outbox) commitEvents(ctx context.Context, p *op) error {
 		}
 		err := o.submit(ctx, s, p)
 		s.use.RUnlock()
-		if err != errSealed {
+		if !errors.Is(err, errSealed) {
 			return err
 		}
 		p.left.Store(0)
@@ -476,7 +475,7 @@ func (o *Outbox) Replay(ctx context.Context, of storage.DeliveryID) (*storage.De
 			return nil, err
 		}
 		p, err := o.replay(ctx, e, d, hash)
-		if err == errSealed {
+		if errors.Is(err, errSealed) {
 			o.ids.release([]idHash{hash})
 			continue
 		}
@@ -557,5 +556,3 @@ func (o *Outbox) admit(p *op) error {
 	}
 	return o.room(p.queued)
 }
-
-func equalEndpoint(h *head, name string) bool { return bytes.Equal(h.endpoint(), []byte(name)) }

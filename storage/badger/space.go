@@ -313,18 +313,8 @@ func (s *segment) measure() int64 {
 	}
 	size = 0
 	_ = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil // files come and go
-		}
-		fi, err := d.Info()
-		if err != nil {
-			return nil
-		}
-		size += diskSize(fi)
-		if checkPermissions && fi.Mode().Perm()&0o077 != 0 {
-			if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
-				s.o.opt.Logger.Warn("restricting a file of the outbox failed", zap.Error(err))
-			}
+		if err == nil && !d.IsDir() { // files come and go
+			size += s.measureFile(path, d)
 		}
 		return nil
 	})
@@ -332,6 +322,21 @@ func (s *segment) measure() int64 {
 	s.size, s.sizeKnown = size, !open
 	s.mu.Unlock()
 	return size
+}
+
+// measureFile returns the size of a file on disk, 0 where it is gone, and takes
+// from others what they may do with it.
+func (s *segment) measureFile(path string, d fs.DirEntry) int64 {
+	fi, err := d.Info()
+	if err != nil {
+		return 0
+	}
+	if checkPermissions && fi.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.o.opt.Logger.Warn("restricting a file of the outbox failed", zap.Error(err))
+		}
+	}
+	return diskSize(fi)
 }
 
 // isRemoving recognises a segment whose removal a crash cut off.
