@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,7 @@ func Open(dir string, opt Options) (*Outbox, error) {
 	o.setBounds(opt)
 	o.segments.Store(new([]*segment))
 	if err := o.recover(); err != nil {
-		o.closeSegments()
+		err = errors.Join(err, o.closeSegments())
 		lock.release()
 		return nil, fmt.Errorf("opening outbox %s: %w", dir, err)
 	}
@@ -242,7 +243,7 @@ func (o *Outbox) wakeHousekeeper() {
 // release gives back what ended ops had claimed. A bounced op goes on.
 func (o *Outbox) release(ops []*op, err error) {
 	for _, p := range ops {
-		if err == errSealed && p.left.CompareAndSwap(0, leftBounced) {
+		if errors.Is(err, errSealed) && p.left.CompareAndSwap(0, leftBounced) {
 			continue
 		}
 		o.ids.release(p.ids)
@@ -274,15 +275,15 @@ func (o *Outbox) submit(ctx context.Context, s *segment, p *op) error {
 // find returns the segment that would hold the event, or nil.
 func (o *Outbox) find(key storage.EventKey) *segment {
 	segs := *o.segments.Load()
-	for i := len(segs) - 1; i >= 0; i-- {
-		first, last := segs[i].span()
+	for _, s := range slices.Backward(segs) {
+		first, last := s.span()
 		if first == (storage.EventKey{}) || compareKeys(first, key) > 0 {
 			continue
 		}
 		if compareKeys(key, last) > 0 {
 			return nil
 		}
-		return segs[i]
+		return s
 	}
 	return nil
 }
