@@ -105,9 +105,6 @@ func TestDiskFullUnwatched(t *testing.T) {
 	}
 }
 
-// excerpt keeps what matters of a dump of goroutines.
-func excerpt(s string) string { return s[:min(len(s), 4000)] }
-
 // disk is an outbox on a small disk, and what it acknowledged.
 type disk struct {
 	dir, foreign string

@@ -74,8 +74,8 @@ type limits struct {
 	// tick is the period of the housekeeper; negative turns it off.
 	tick time.Duration
 
-	// blind turns the watermark off.
-	blind bool
+	// blind turns the watermark off, and unexamined the examination of files.
+	blind, unexamined bool
 
 	// reserve is the size of the file that is given up for settling when the
 	// disk is full.

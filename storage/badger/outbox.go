@@ -50,6 +50,8 @@ type Outbox struct {
 	pending atomic.Int64
 	space   space
 
+	// recovering says that Open is at work.
+	recovering bool
 	// closing says that the last state but one was written.
 	closing atomic.Bool
 	// examined counts the bytes of tables that were read to start.
@@ -101,7 +103,10 @@ func Open(dir string, opt Options) (*Outbox, error) {
 	}
 	o.setBounds(opt)
 	o.segments.Store(new([]*segment))
-	if err := o.recover(); err != nil {
+	o.recovering = true
+	err = o.recover()
+	o.recovering = false
+	if err != nil {
 		err = errors.Join(err, o.closeSegments())
 		lock.release()
 		return nil, fmt.Errorf("opening outbox %s: %w", dir, err)

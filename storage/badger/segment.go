@@ -29,6 +29,9 @@ type segment struct {
 
 	lastUsed atomic.Int64
 
+	// stuck is the number of a log that cannot be flushed.
+	stuck atomic.Int64
+
 	// vet is what is to be examined before the database is opened.
 	vet vetting
 
@@ -159,6 +162,9 @@ func (s *segment) close() error {
 	}
 	if !s.awaitRoom() {
 		return fmt.Errorf("closing segment %s: %w", s.dir, errNoRoom)
+	}
+	if s.isStuck() {
+		return fmt.Errorf("closing segment %s: its tables cannot be written", s.dir)
 	}
 	s.w.stop()
 	err := s.db.Close()

@@ -63,7 +63,7 @@ func (s *segment) examine() error {
 	if s.vet.damaged != nil {
 		return s.vet.damaged
 	}
-	if !s.vet.due {
+	if !s.vet.due || s.o.opt.limits.unexamined {
 		return nil
 	}
 	want := s.vet.want
@@ -87,7 +87,9 @@ func (s *segment) examine() error {
 		err = fmt.Errorf("segment %s: %w", segmentName(s.n), err)
 		if !s.o.opt.AcceptDataLoss {
 			s.vet.damaged = fmt.Errorf("%w: %w", storage.ErrNotFound, err)
-			s.o.poison(err)
+			if !s.o.recovering {
+				s.o.poison(err)
+			}
 			return s.vet.damaged
 		}
 		s.o.opt.Logger.Warn("outbox goes on without what is damaged", zap.String("path", s.dir), zap.Error(err))
@@ -184,9 +186,16 @@ func (o *Outbox) watchFlushes() {
 		case log == 0 || log != s.vet.stuckLog:
 			s.vet.stuckLog, s.vet.stuck = log, now
 		case now.Sub(s.vet.stuck) > maxFlush:
+			s.stuck.Store(int64(log))
 			o.poison(fmt.Errorf("segment %s: %s is not written to a table since %v", segmentName(s.n), logPath(s.dir, log), now.Sub(s.vet.stuck)))
 		}
 	}
+}
+
+// isStuck says whether closing the database would wait for a flush for ever.
+func (s *segment) isStuck() bool {
+	log := s.stuck.Load()
+	return log != 0 && int64(s.oldestLog()) == log
 }
 
 // oldestLog returns the number of the oldest write-ahead log but the current
