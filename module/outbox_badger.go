@@ -18,6 +18,10 @@ func init() {
 	caddy.RegisterModule(new(BadgerOutbox))
 }
 
+// minMaxSize is the least max_size. An empty outbox has files of about 55 MiB,
+// made beforehand, and a smaller bound would refuse each event for ever.
+const minMaxSize = 128 << 20
+
 // BadgerOutbox keeps the outbox in a local directory, which belongs to one
 // process at a time.
 type BadgerOutbox struct {
@@ -29,7 +33,7 @@ type BadgerOutbox struct {
 	Retention caddy.Duration `json:"retention,omitempty"`
 
 	// The size of the outbox in bytes above which new events are refused with
-	// 507. Default: 10 GiB.
+	// 507. It must be at least 128 MiB. Default: 10 GiB.
 	MaxSize int64 `json:"max_size,omitempty"`
 
 	// The space in bytes that the file system must have left, below which new
@@ -55,6 +59,11 @@ func (*BadgerOutbox) CaddyModule() caddy.ModuleInfo {
 func (b *BadgerOutbox) Provision(caddy.Context) error {
 	if b.Retention < 0 || b.MaxSize < 0 || b.MinFree < 0 || b.MaxPending < 0 {
 		return errors.New("retention, max_size, min_free and max_pending must not be negative")
+	}
+	if b.MaxSize > 0 {
+		if err := checkMaxSize(b.MaxSize); err != nil {
+			return err
+		}
 	}
 	dir := filepath.Join(caddy.AppDataDir(), "webhooks")
 	if b.Dir != "" {
@@ -117,10 +126,27 @@ func (b *BadgerOutbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	return ParseBlock(d, "outbox badger", map[string]Option{
 		"retention":   DurationOption(&b.Retention),
-		"max_size":    SizeOption(&b.MaxSize),
+		"max_size":    {Parse: b.parseMaxSize},
 		"min_free":    SizeOption(&b.MinFree),
 		"max_pending": CountOption(&b.MaxPending),
 	})
+}
+
+func (b *BadgerOutbox) parseMaxSize(d *caddyfile.Dispenser) error {
+	if err := SizeOption(&b.MaxSize).Parse(d); err != nil {
+		return err
+	}
+	if err := checkMaxSize(b.MaxSize); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func checkMaxSize(size int64) error {
+	if size < minMaxSize {
+		return fmt.Errorf("max_size of %d bytes holds no event: it must be at least 128MiB", size)
+	}
+	return nil
 }
 
 // Interface guards

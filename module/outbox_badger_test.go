@@ -44,12 +44,35 @@ func TestBadgerOutboxLocation(t *testing.T) {
 func TestBadgerOutboxMistakes(t *testing.T) {
 	t.Parallel()
 	for want, b := range map[string]*BadgerOutbox{
-		"must not be negative": {MaxSize: -1},
+		"must not be negative":    {MaxSize: -1},
+		"must be at least 128MiB": {MaxSize: minMaxSize - 1},
 		"dir: placeholder {env.NOT_SET_AT_ALL} is empty or missing": {Dir: "{env.NOT_SET_AT_ALL}"},
 	} {
 		if err := b.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want one with %q", err, want)
 		}
+	}
+}
+
+// TestBadgerOutboxOfTheLeastSizeHoldsEvents holds that the least max_size is
+// above what an empty outbox has, with as much again for events.
+func TestBadgerOutboxOfTheLeastSizeHoldsEvents(t *testing.T) {
+	t.Parallel()
+	b := &BadgerOutbox{Dir: filepath.Join(t.TempDir(), "outbox"), MaxSize: minMaxSize}
+	if err := b.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	o, err := b.Open(zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if got := o.Usage().Bytes; got == 0 || got > minMaxSize/2 {
+		t.Errorf("got %d bytes in an empty outbox, want some and at most half of %d", got, minMaxSize)
 	}
 }
 
