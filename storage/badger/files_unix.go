@@ -58,7 +58,12 @@ func lockDir(dir string) (*dirLock, error) {
 	return &dirLock{f}, nil
 }
 
-func (l *dirLock) release() { _ = l.f.Close() }
+// release ends the lock by name: a process that is being started may still
+// share the open file, and closing it here would leave the lock with that one.
+func (l *dirLock) release() {
+	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
+	_ = l.f.Close()
+}
 
 // freeBytes returns what the file system has left for us, or -1.
 func freeBytes(dir string) int64 {
