@@ -34,7 +34,7 @@ func TestDamage(t *testing.T) {
 	t.Parallel()
 	out := damageAll(t, "damage")
 	complete, refused := 0, 0
-	for _, line := range strings.Split(out, "\n") {
+	for line := range strings.SplitSeq(out, "\n") {
 		what, rest, _ := strings.Cut(line, " ")
 		switch what {
 		case "complete":
