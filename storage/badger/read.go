@@ -111,12 +111,21 @@ func (o *Outbox) view(key storage.EventKey, f func(txn *badgerdb.Txn) error) err
 	return s.view(f)
 }
 
-func (s *segment) view(f func(txn *badgerdb.Txn) error) error {
+// view runs f in a transaction that reads. Badger panics over blocks of a table
+// that were damaged: that ends the transaction and the writing, but not the
+// process.
+func (s *segment) view(f func(txn *badgerdb.Txn) error) (err error) {
 	db, err := s.acquire()
 	if err != nil {
 		return err
 	}
 	defer s.use.RUnlock()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("reading segment %s: %w: %v", s.dir, errDamaged, r)
+			s.o.poison(err)
+		}
+	}()
 	txn := db.NewTransaction(false)
 	defer txn.Discard()
 	return f(txn)

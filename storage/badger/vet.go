@@ -15,21 +15,22 @@ import (
 
 // maxExaminedBytes bounds, in bytes, how much of the tables is read to start after
 // an unclean stop: some tenths of a second. The housekeeper reads the rest.
-const maxExaminedBytes = 256 << 20
+const maxExaminedBytes = 128 << 20
 
-// vetting is what is known about the files of a segment. The lock of use
-// guards it, except for tables, which mu guards.
+// vetting is what is known about the files of a segment. The segment's use
+// guards it, except where that is said.
 type vetting struct {
 	want expectation
 	// due says that the files were there before this process.
 	due     bool
 	damaged error
-	// unread are the tables whose blocks are still to be verified.
+	// unread are the tables whose blocks are still to be verified, and tables
+	// those that the manifest names; mu guards both.
 	unread []uint64
-	// tables are those that the manifest names.
 	tables []uint64
 
-	// stuck is since when the oldest memtable waits to be flushed.
+	// stuck is since when the oldest memtable waits to be flushed; only the
+	// housekeeper uses it.
 	stuck    time.Time
 	stuckLog int
 }
@@ -103,7 +104,9 @@ func (s *segment) examine() error {
 		return err
 	}
 	if want.indexOnly {
+		s.mu.Lock()
 		s.vet.unread = named
+		s.mu.Unlock()
 	}
 	return keepOrphans(s.dir, named)
 }
@@ -153,14 +156,14 @@ func (s *segment) noteTables() {
 // scrub verifies one of the tables that were not when the outbox opened.
 func (o *Outbox) scrub() {
 	for _, s := range *o.segments.Load() {
-		s.use.Lock()
+		s.mu.Lock()
 		n := len(s.vet.unread)
 		id := uint64(0)
 		if n > 0 {
 			id = s.vet.unread[n-1]
 			s.vet.unread = s.vet.unread[:n-1]
 		}
-		s.use.Unlock()
+		s.mu.Unlock()
 		if n == 0 {
 			continue
 		}
