@@ -179,7 +179,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // accept takes the request from admission to the answer.
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request) *problem.Problem {
 	if !h.admission.enter() {
-		return problem.Overloaded.New("")
+		return problem.Overloaded.Newf("%d requests are under way", h.admission.maxRequests)
 	}
 	defer h.admission.leave()
 	engine, refusal := h.app.await(r.Context())

@@ -89,7 +89,7 @@ func (h *Handler) storeProblem(err error, batch bool) *problem.Problem {
 	var conflict *storage.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		p := problem.IDConflict.New("")
+		p := problem.IDConflict.New("the first one stands; another event needs an id of its own")
 		if !batch {
 			return p
 		}
@@ -101,15 +101,15 @@ func (h *Handler) storeProblem(err error, batch bool) *problem.Problem {
 	case errors.Is(err, storage.ErrTooLarge):
 		return problem.BodyTooLarge.New("the events, with all their deliveries, do not fit in one commit; send fewer at once")
 	case errors.Is(err, storage.ErrFull):
-		return problem.InsufficientStorage.New("")
+		return problem.InsufficientStorage.New("the disk has too little space left, or the outbox its greatest size; deliveries go on")
 	case errors.Is(err, storage.ErrBacklogFull):
-		return problem.BacklogFull.New("")
+		return problem.BacklogFull.New("the outbox has its greatest number of pending deliveries; they go on")
 	case errors.Is(err, storage.ErrFailed):
-		return problem.StoreFailed.New("")
+		return problem.StoreFailed.New("the status in the management API says why")
 	case errors.Is(err, storage.ErrClosed), errors.Is(err, delivery.ErrStopping):
-		return problem.ShuttingDown.New("")
+		return problem.ShuttingDown.New("the same event may be sent again with the same id")
 	case errors.Is(err, delivery.ErrNotStarted):
-		return problem.NotReady.New("")
+		return problem.NotReady.New("the same event may be sent again with the same id")
 	}
 	h.logger.Error("storing events", zap.Error(err))
 	return problem.NotStored.New("the same events may be sent again with the same ids")

@@ -107,7 +107,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request) *problem.Problem {
 	b.pooled = buffers.Get().(*[]byte)
 	b.bytes = (*b.pooled)[:0]
 	if !b.reserve(0) {
-		return problem.Overloaded.New("")
+		return problem.Overloaded.New("the bodies under way take all the memory set aside for them")
 	}
 	deadline := http.NewResponseController(w)
 	timed := deadline.SetReadDeadline(time.Now().Add(h.readTimeout)) == nil
@@ -124,7 +124,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request) *problem.Problem {
 			return readProblem(err)
 		}
 		if len(b.bytes) == cap(b.bytes) && !b.reserve(r.ContentLength) {
-			return problem.Overloaded.New("")
+			return problem.Overloaded.New("the bodies under way take all the memory set aside for them")
 		}
 	}
 	if timed {
@@ -183,7 +183,7 @@ func readProblem(err error) *problem.Problem {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem.BodyTimeout.New("")
+		return problem.BodyTimeout.New("the whole body must come within the read_timeout")
 	case errors.As(err, &tooLarge):
 		return problem.BodyTooLarge.Newf("the server admits %d bytes", tooLarge.Limit)
 	default:

@@ -36,7 +36,7 @@ const (
 // a web page could have sent first, and then those without a token.
 func (h *Handler) guard(r *http.Request) *problem.Problem {
 	if r.Method != http.MethodPost {
-		return problem.MethodNotAllowed.New("")
+		return problem.MethodNotAllowed.New("send the event as the body of a POST")
 	}
 	if _, ok := r.Header[loopHeader]; ok || strings.HasPrefix(r.UserAgent(), loopAgent) {
 		return problem.Loop.New("an endpoint's URL leads back to this handler")
@@ -45,7 +45,7 @@ func (h *Handler) guard(r *http.Request) *problem.Problem {
 		return refusal
 	}
 	if len(h.digests) > 0 && !h.authorized(r.Header) {
-		return problem.Unauthorized.New("")
+		return problem.Unauthorized.New("the Authorization header must be Bearer with one of the handler's tokens")
 	}
 	return nil
 }

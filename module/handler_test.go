@@ -90,21 +90,25 @@ func (h *ingestHarness) do(r request) (*http.Response, string) {
 	return resp, body
 }
 
-// problemCode returns the code of a problem detail.
+// problemCode returns the code of a problem detail, which must say more than
+// its title does.
 func problemCode(t *testing.T, resp *http.Response, body string) string {
 	t.Helper()
 	if got, want := resp.Header.Get("Content-Type"), "application/problem+json"; got != want {
 		t.Errorf("got content type %q of a refusal, want %q", got, want)
 	}
 	var p struct {
-		Type   string
-		Status int
+		Type, Title, Detail string
+		Status              int
 	}
 	if err := json.Unmarshal([]byte(body), &p); err != nil {
 		t.Fatalf("reading the problem %q: %v", body, err)
 	}
 	if p.Status != resp.StatusCode {
 		t.Errorf("got status %d in the problem, want that of the answer, %d", p.Status, resp.StatusCode)
+	}
+	if p.Title == "" || p.Detail == "" {
+		t.Errorf("got title %q and detail %q in the problem, want both", p.Title, p.Detail)
 	}
 	return strings.TrimPrefix(p.Type, "urn:caddy-webhooks:problem:")
 }

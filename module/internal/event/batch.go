@@ -37,7 +37,7 @@ func (p *Parser) Batch(body []byte) ([]*Event, *problem.Problem) {
 		if !s.end() {
 			return nil, s.failure
 		}
-		return nil, problem.EmptyBatch.New("")
+		return nil, problem.EmptyBatch.Newf("a batch has 1 to %d events", MaxBatch)
 	}
 	b := batch{parser: p, now: p.now()}
 	for more := true; more; {

@@ -133,7 +133,7 @@ func checkText(body []byte) *problem.Problem {
 func checkExtent(body []byte) *problem.Problem {
 	switch {
 	case isBlank(body):
-		return problem.EmptyBody.New("")
+		return problem.EmptyBody.New("an event is a JSON object")
 	case len(body) > maxInput:
 		return problem.BodyTooLarge.New("no body may be larger than 512 MiB")
 	case bytes.HasPrefix(body, []byte(byteOrderMark)):
