@@ -144,6 +144,9 @@ func (o *Outbox) tend(s *segment) error {
 	if !shrink {
 		return nil
 	}
+	if err := o.saveState(); err != nil {
+		return err
+	}
 	s.use.Lock()
 	defer s.use.Unlock()
 	if err := s.close(); err != nil {

@@ -48,13 +48,16 @@ func (s *segment) expect(st state, seg segmentState) {
 
 // logInUse returns the number of the write-ahead log that must be there after
 // a crash, or zero. A sealed segment may be closed at any time, and then has
-// none; mu is locked.
+// none, and an empty log goes when Badger opens it; mu is locked.
 func (s *segment) logInUse(closing bool) int {
 	if s.sealed || closing {
 		return 0
 	}
 	s.memory.mu.Lock()
 	defer s.memory.mu.Unlock()
+	if s.memory.current == 0 {
+		return 0
+	}
 	return s.memory.log
 }
 
