@@ -354,9 +354,9 @@ func versionIn(info *debug.BuildInfo) string {
 		if m.Path != modulePath {
 			continue
 		}
-		// A directory in place of the module has no version: that which was
-		// asked for holds.
-		if m.Replace != nil && m.Replace.Version != "" {
+		// A directory in place of the module has no version but "(devel)": that
+		// which was asked for holds.
+		if m.Replace != nil && strings.HasPrefix(m.Replace.Version, "v") {
 			m = m.Replace
 		}
 		if v, ok := strings.CutPrefix(m.Version, "v"); ok {

@@ -390,7 +390,7 @@ func TestVersion(t *testing.T) {
 	}{
 		"dependency":        {deps: []*debug.Module{ours("v1.2.3", nil)}, want: "1.2.3"},
 		"replaced":          {deps: []*debug.Module{ours("v1.2.3", &debug.Module{Path: "example.com/fork", Version: "v1.2.4"})}, want: "1.2.4"},
-		"directory":         {deps: []*debug.Module{ours("v0.0.0-20240115123000-0123456789ab", &debug.Module{Path: "./here"})}, want: "0.0.0-20240115123000-0123456789ab"},
+		"directory":         {deps: []*debug.Module{ours("v0.0.0-20240115123000-0123456789ab", &debug.Module{Path: "/src/here", Version: "(devel)"})}, want: "0.0.0-20240115123000-0123456789ab"},
 		"main module":       {main: ours("v1.2.3", nil), want: "1.2.3"},
 		"tests":             {main: ours("(devel)", nil), want: "dev"},
 		"without a version": {main: ours("", nil), want: "dev"},
