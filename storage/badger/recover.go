@@ -246,7 +246,7 @@ func (o *Outbox) compare(st state, segs []*segment) (losses []error) {
 	var before *segment
 	for _, s := range segs {
 		if s.vet.damaged != nil {
-			losses = append(losses, s.vet.damaged)
+			losses = append(losses, s.vet.loss)
 			before = nil
 			continue
 		}

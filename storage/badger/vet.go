@@ -23,7 +23,8 @@ type vetting struct {
 	want expectation
 	// due says that the files were there before this process.
 	due     bool
-	damaged error
+	// loss is what is damaged; damaged is that as readers see it.
+	loss, damaged error
 	// unread are the tables whose blocks are still to be verified, and tables
 	// those that the manifest names; mu guards both.
 	unread []uint64
@@ -90,6 +91,7 @@ func (s *segment) examine() error {
 	if err := d.err(); err != nil {
 		err = fmt.Errorf("segment %s: %w", segmentName(s.n), err)
 		if !s.o.opt.AcceptDataLoss {
+			s.vet.loss = err
 			s.vet.damaged = fmt.Errorf("%w: %w", storage.ErrNotFound, err)
 			if !s.o.recovering {
 				s.o.poison(err)
