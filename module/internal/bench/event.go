@@ -6,7 +6,8 @@ import (
 )
 
 // The documentation's example event, with an id that tells run and sequence
-// number, and padded to eventSize.
+// number, a shard (the sequence number's last digits, for endpoints that filter),
+// and padded to eventSize.
 const (
 	eventSize = 600
 
@@ -16,8 +17,10 @@ const (
 	eventTail = `","type":"version.promoted","timestamp":"2024-01-15T10:30:00Z","data":{` +
 		`"promptId":"prm_xyz789","promptName":"Customer Support Response","versionId":"ver_def456","versionNumber":5,` +
 		`"previousStage":"staging","newStage":"production","promotedBy":{"id":"usr_ghi012","name":"Jane Smith",` +
-		`"email":"jane@example.com"}},"metadata":{"folderId":"fld_jkl345","folderName":"Production Prompts","note":"`
-	eventEnd = `"}}`
+		`"email":"jane@example.com"}},"metadata":{"folderId":"fld_jkl345","folderName":"Production Prompts","shard":"`
+	shardDigits = 2
+	eventNote   = `","note":"`
+	eventEnd    = `"}}`
 )
 
 // appendEvent appends an event's JSON, in the form in which it is sent on.
@@ -26,10 +29,20 @@ func appendEvent(b []byte, run, seq int) []byte {
 	b = append(b, idPrefix...)
 	b = fmt.Appendf(b, "%0*d%0*d", runDigits, run, seqDigits, seq)
 	b = append(b, eventTail...)
+	b = fmt.Appendf(b, "%0*d", shardDigits, seq%100)
+	b = append(b, eventNote...)
 	pad := eventSize - (len(b) - start) - len(eventEnd)
 	b = append(b, bytes.Repeat([]byte("x"), pad)...)
 	return append(b, eventEnd...)
 }
+
+// eventID is the id of an event.
+func eventID(run, seq int) string {
+	return fmt.Sprintf("%s%0*d%0*d", idPrefix[len(`{"id":"`):], runDigits, run, seqDigits, seq)
+}
+
+// shardOffset is the place of the shard in an event.
+const shardOffset = len(idPrefix) + runDigits + seqDigits + len(eventTail)
 
 // putDigits overwrites b with a number.
 func putDigits(b []byte, n int) {

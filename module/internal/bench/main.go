@@ -29,6 +29,10 @@ type options struct {
 	only     *regexp.Regexp
 	rounds   int
 	duration time.Duration
+
+	sustain, soak    time.Duration
+	backlog, history int
+	span             time.Duration
 }
 
 func main() {
@@ -40,7 +44,15 @@ func main() {
 	flag.StringVar(&only, "only", "", "run only scenarios whose name matches this regular expression")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; each measures every scenario with every subject")
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "how long each scenario sends")
+	flag.DurationVar(&o.sustain, "sustain", 0, "how long 80 % of the peak are sustained; 10m is the full length (default: four times -duration)")
+	flag.IntVar(&o.backlog, "backlog", 50_000, "pending deliveries on disk at the start; 1000000 is the full size")
+	flag.IntVar(&o.history, "history", 100_000, "finished deliveries to list; 10000000 is the full size")
+	flag.DurationVar(&o.span, "span", 24*time.Hour, "time over which -history is spread")
+	flag.DurationVar(&o.soak, "soak", 0, "soak under reloads and failing receivers for so long; 20m is the full length (default: none)")
 	flag.Parse()
+	if o.sustain == 0 {
+		o.sustain = 4 * o.duration
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -50,6 +62,9 @@ func main() {
 		}
 		if o.rounds < 1 || o.duration < 100*time.Millisecond {
 			return errors.New("need at least one round and a duration of 100ms")
+		}
+		if o.sustain < o.duration/2 || o.soak < 0 || o.backlog < 2_000 || o.history < 10_000 || o.span <= 0 {
+			return errors.New("need -sustain of half a -duration, -backlog of 2000, -history of 10000, -span above 0")
 		}
 		return run(ctx, o)
 	}()
@@ -68,8 +83,8 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	rep := newReport(o)
 	for round := range o.rounds {
-		for _, sc := range scenarios {
-			if !o.only.MatchString(sc.name) {
+		for _, sc := range o.scenarios() {
+			if !o.only.MatchString(sc.name) || sc.once && round > 0 {
 				continue
 			}
 			for _, subj := range turns(round) {
@@ -88,9 +103,11 @@ func run(ctx context.Context, o options) (err error) {
 	table := rep.markdown()
 	fmt.Print(table)
 	if o.output != "" {
-		return os.WriteFile(o.output, []byte(table), 0o644)
+		if err := os.WriteFile(o.output, []byte(table), 0o644); err != nil {
+			return err
+		}
 	}
-	return nil
+	return rep.failure()
 }
 
 // turns orders the subjects, so that neither always runs first.
@@ -114,13 +131,13 @@ func measure(ctx context.Context, o options, sc scenario, subj subject) (figures
 	}
 	defer rc.close()
 
-	endpoints := max(sc.endpoints, 1)
-	p, err := startProcess(ctx, o.caddy, dir, subj, rc.addr(), endpoints)
-	if err != nil {
-		return nil, err
+	r := &runner{options: o, dir: dir, receiver: rc, subject: subj, endpoints: max(sc.endpoints, 1), duration: o.duration}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if !sc.starts {
+		if err := r.start(ctx, config{receiver: rc.addr(), endpoints: r.endpoints}); err != nil {
+			return nil, err
+		}
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	r := &runner{process: p, receiver: rc, subject: subj, endpoints: endpoints, duration: o.duration}
 	return sc.run(ctx, r)
 }
 

@@ -38,13 +38,13 @@ type process struct {
 }
 
 // startProcess starts a subject and returns when it accepts connections.
-func startProcess(ctx context.Context, caddy, dir string, subj subject, receiver string, endpoints int) (*process, error) {
+func startProcess(ctx context.Context, caddy, dir string, subj subject, c config) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(subj.caddyfile(addr, receiver, dir, endpoints)), 0o600); err != nil {
+	file := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(c.caddyfile(subj, addr, dir)), 0o600); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
@@ -54,7 +54,7 @@ func startProcess(ctx context.Context, caddy, dir string, subj subject, receiver
 	defer log.Close()
 
 	p := &process{addr: addr, dir: dir, started: time.Now(), done: make(chan struct{})}
-	p.cmd = exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile")
+	p.cmd = exec.Command(caddy, "run", "--config", file, "--adapter", "caddyfile")
 	p.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir,
 		"BENCH_SECRET=bench-only-bench-only-bench-only")
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -176,11 +176,12 @@ func parsePSS(b []byte) (int64, error) {
 	return 0, errors.New("smaps_rollup has no line Pss")
 }
 
-// outboxSize is the space that the outbox occupies on disk.
-func (p *process) outboxSize() (int64, error) {
+// outboxSize is the space that the outbox of a process in dir occupies on
+// disk. The file that is kept to be given up on a full disk is no record.
+func outboxSize(dir string) (int64, error) {
 	var size int64
-	err := filepath.WalkDir(filepath.Join(p.dir, "outbox"), func(_ string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	err := filepath.WalkDir(filepath.Join(dir, "outbox"), func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "RESERVE" {
 			return err
 		}
 		info, err := d.Info()

@@ -8,10 +8,14 @@ import (
 )
 
 // receiver answers 200 to every event and notes it in the ledger of the run.
+// To endpoint 1 it answers 503 every so often, if told to, and notes nothing.
 type receiver struct {
 	ln     net.Listener
 	ledger atomic.Pointer[ledger]
 	broken atomic.Int64 // requests that were no event
+
+	failEvery atomic.Int64 // requests to endpoint 1 of which one fails; 0: none
+	requests  atomic.Int64 // to endpoint 1, while some fail
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{} // nil once closed
@@ -58,6 +62,7 @@ func (rc *receiver) serve(conn net.Conn) {
 	}()
 	r := bufio.NewReaderSize(conn, 4096)
 	ok := []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	failed := []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
 	var body []byte
 	for {
 		m, err := readHead(r)
@@ -69,12 +74,16 @@ func (rc *receiver) serve(conn net.Conn) {
 		}
 		run, seq, isEvent := parseEvent(body)
 		l := rc.ledger.Load()
-		if isEvent && l != nil && m.endpoint < 64 {
-			l.arrive(run, seq, m.endpoint)
-		} else {
+		answer := ok
+		switch every := rc.failEvery.Load(); {
+		case !isEvent || l == nil:
 			rc.broken.Add(1)
+		case every > 0 && m.endpoint == 1 && rc.requests.Add(1)%every == 0:
+			answer = failed
+		default:
+			l.arrive(run, seq, m.endpoint)
 		}
-		if _, err := conn.Write(ok); err != nil {
+		if _, err := conn.Write(answer); err != nil {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,14 +53,20 @@ func (rep *report) row(scenario string, f figure) *row {
 	return r
 }
 
-// markdown prints the table. A ratio is the median of the rounds' ratios,
+// index finds a figure's row, or answers -1.
+func (rep *report) index(scenario, figure string) int {
+	return slices.IndexFunc(rep.rows, func(r *row) bool { return r.scenario == scenario && r.figure == figure })
+}
+
+// markdown prints the tables: what is to be reached, and all figures. A ratio is the median of the rounds' ratios,
 // because the two subjects of one round met the same machine.
 func (rep *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d cores (%s), %s, Caddy %s. Rounds: %d, each sending for %s; median (lowest–highest).\n\n",
 		rep.started.Format("2 January 2006"), runtime.NumCPU(), processor(), runtime.Version(), caddyVersion(rep.o.caddy),
 		rep.o.rounds, rep.o.duration)
-	fmt.Fprintf(&b, "| | %s | %s | ratio |\n|---|--:|--:|--:|\n", sidecar, proxy)
+	b.WriteString(rep.goals())
+	fmt.Fprintf(&b, "\n| | %s | %s | ratio |\n|---|--:|--:|--:|\n", sidecar, proxy)
 	scenario := ""
 	for _, r := range rep.rows {
 		if r.scenario != scenario {
@@ -87,19 +94,35 @@ func (r *row) cell(s subject) string {
 	return fmt.Sprintf("%s%s%s (%s–%s)", r.unit.format(median(values)), sep, r.unit, r.unit.format(low), r.unit.format(high))
 }
 
-func (r *row) ratio() string {
+// median is that of the sidecar's values or of the rounds' ratios; false if
+// there is none.
+func (r *row) median(ratio bool) (float64, bool) {
 	ours, theirs := r.values[sidecar], r.values[proxy]
-	if r.unit == count || len(ours) != len(theirs) {
-		return ""
+	if len(ours) == 0 {
+		return 0, false
+	}
+	if !ratio {
+		return median(ours), true
+	}
+	if len(ours) != len(theirs) {
+		return 0, false
 	}
 	ratios := make([]float64, 0, len(ours))
 	for i := range ours {
 		if theirs[i] == 0 {
-			return ""
+			return 0, false
 		}
 		ratios = append(ratios, ours[i]/theirs[i])
 	}
-	return fmt.Sprintf("%.2f", median(ratios))
+	return median(ratios), true
+}
+
+func (r *row) ratio() string {
+	ratio, ok := r.median(true)
+	if r.unit == count || !ok {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", ratio)
 }
 
 func caddyVersion(caddy string) string {

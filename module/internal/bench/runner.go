@@ -23,8 +23,10 @@ const (
 	sampleInterval = 100 * time.Millisecond
 )
 
-// runner runs loads against one process.
+// runner runs loads against one process at a time.
 type runner struct {
+	options   options
+	dir       string // of the processes and their outbox
 	process   *process
 	receiver  *receiver
 	subject   subject
@@ -34,11 +36,29 @@ type runner struct {
 	arrived   int // events of all runs, the one to warm up included
 }
 
+// start starts the subject with a configuration, on what the process before
+// left on disk.
+func (r *runner) start(ctx context.Context, c config) (err error) {
+	r.process, err = startProcess(ctx, r.options.caddy, r.dir, r.subject, c)
+	return err
+}
+
+// stop ends the process, if there is one.
+func (r *runner) stop() error {
+	if r.process == nil {
+		return nil
+	}
+	p := r.process
+	r.process = nil
+	return p.stop()
+}
+
 // result is what a load came to.
 type result struct {
 	tally
-	cpu time.Duration
-	pss int64 // the highest seen
+	ledger *ledger
+	cpu    time.Duration
+	pss    int64 // the highest seen
 }
 
 // warmUp opens connections and grows heaps, before anything is measured.
@@ -61,7 +81,7 @@ func (r *runner) run(ctx context.Context, ld load) (res result, err error) {
 	peak := r.watchPSS()
 	err = ld.send(ctx, r.process.addr, r.subject.accepted(), l)
 	if err == nil {
-		err = l.wait(ctx)
+		_, err = l.wait(ctx, min(l.next.Load(), int64(len(l.sent))), arriveTimeout)
 	}
 	res.pss = peak()
 	if err != nil {
@@ -74,7 +94,7 @@ func (r *runner) run(ctx context.Context, ld load) (res result, err error) {
 	}
 	res.cpu = after - before
 	r.receiver.ledger.Store(nil)
-	res.tally = l.tally()
+	res.ledger, res.tally = l, l.tally()
 	r.arrived += len(res.arrivals)
 	res.doubled += int(r.receiver.broken.Swap(0))
 	if res.accepted == 0 {
@@ -83,24 +103,23 @@ func (r *runner) run(ctx context.Context, ld load) (res result, err error) {
 	return res, nil
 }
 
-// wait returns when every event sent has arrived, or when there is no more
-// hope of it; the tally tells which.
-func (l *ledger) wait(ctx context.Context) error {
-	sent := min(l.next.Load(), int64(len(l.sent)))
-	deadline := time.NewTimer(arriveTimeout)
+// wait returns when so many events have arrived everywhere, or when there is
+// no more hope of it, which it tells.
+func (l *ledger) wait(ctx context.Context, events int64, timeout time.Duration) (bool, error) {
+	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for l.complete.Load() < sent {
+	for l.complete.Load() < events {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the events to arrive: %w", ctx.Err())
+			return false, fmt.Errorf("waiting for the events to arrive: %w", ctx.Err())
 		case <-deadline.C:
-			return nil
+			return false, nil
 		case <-tick.C:
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // watchPSS samples the memory of the process until the function that it

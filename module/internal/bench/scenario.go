@@ -12,17 +12,43 @@ type scenario struct {
 	name        string
 	endpoints   int  // that get each event; 1 if 0
 	sidecarOnly bool // the proxy has no counterpart
+	once        bool // too long to be measured in every round
+	starts      bool // run starts the processes itself
 	run         func(ctx context.Context, r *runner) ([]figure, error)
 }
 
 // scenarios are all of them, in the order of the table.
-var scenarios = []scenario{
-	{name: "closed loop, 16 senders", run: closedLoop(16)},
-	{name: "closed loop, 64 senders", run: closedLoop(64)},
-	{name: "open loop, 50 events/s", run: openLoop(50)},
-	{name: "one event to 10 endpoints, 16 senders", endpoints: 10, sidecarOnly: true, run: fanOut(16)},
-	{name: "start and idle", run: idle},
+func (o options) scenarios() []scenario {
+	all := []scenario{
+		{name: closed16, run: closedLoop(16)},
+		{name: closed64, run: closedLoop(64)},
+		{name: open50, run: openLoop(50)},
+		{name: fan10, endpoints: 10, sidecarOnly: true, run: fanOut(16)},
+		{name: idling, run: idle},
+		{name: o.sustainName(), sidecarOnly: true, once: true, starts: true, run: sustained},
+		{name: o.backlogName(), sidecarOnly: true, once: true, starts: true, run: backlog},
+		{name: manyEndpoints, sidecarOnly: true, starts: true, run: many},
+		{name: o.historyName(), sidecarOnly: true, once: true, starts: true, run: history},
+		{name: deadEndpoint, sidecarOnly: true, starts: true, run: dead},
+		{name: diskName, sidecarOnly: true, run: disk},
+	}
+	if o.soak > 0 {
+		all = append(all, scenario{name: o.soakName(), sidecarOnly: true, once: true, starts: true, run: soak})
+	}
+	return all
 }
+
+// The names of scenarios that have none with a size in it.
+const (
+	closed16      = "closed loop, 16 senders"
+	closed64      = "closed loop, 64 senders"
+	open50        = "open loop, 50 events/s"
+	fan10         = "one event to 10 endpoints, 16 senders"
+	idling        = "start and idle"
+	manyEndpoints = "one event to 10,000 endpoints"
+	deadEndpoint  = "one dead endpoint of 100"
+	diskName      = "disk, after the outbox was closed"
+)
 
 // closedLoop measures throughput and what it costs.
 func closedLoop(senders int) func(context.Context, *runner) ([]figure, error) {
@@ -44,13 +70,6 @@ func closedLoop(senders int) func(context.Context, *runner) ([]figure, error) {
 			{"arrival p50", millis, ms(percentile(res.arrivals, 50))},
 			{"arrival p99", millis, ms(percentile(res.arrivals, 99))},
 			{"memory (PSS), highest", mebibytes, float64(res.pss) / (1 << 20)},
-		}
-		if r.subject == sidecar {
-			size, err := r.process.outboxSize()
-			if err != nil {
-				return nil, err
-			}
-			figures = append(figures, figure{"disk per delivery", kibibytes, float64(size) / float64(r.arrived) / 1024})
 		}
 		return append(figures, faults(res)...), nil
 	}

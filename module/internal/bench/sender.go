@@ -21,29 +21,46 @@ type sender struct {
 	want    int    // status of an accepted event
 	request []byte // head and body; the id is overwritten each time
 	id      []byte // the sequence number's place in request
+	shard   []byte // the shard's
 	body    []byte
+
+	dial   func() (net.Conn, error)
+	insist bool // post again what was not accepted
 }
 
 func newSender(ctx context.Context, addr string, want int, l *ledger) (*sender, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	s := &sender{l: l, want: want, dial: func() (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", addr) }}
+	conn, err := s.dial()
 	if err != nil {
 		return nil, err
 	}
-	s := &sender{conn: conn, r: bufio.NewReaderSize(conn, 4096), l: l, want: want}
+	s.conn, s.r = conn, bufio.NewReaderSize(conn, 4096)
 	s.request = fmt.Appendf(nil, "POST /0 HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", addr, eventSize)
-	at := len(s.request) + len(idPrefix) + runDigits
+	body := len(s.request)
+	at := body + len(idPrefix) + runDigits
 	s.request = appendEvent(s.request, l.run, 0)
 	s.id = s.request[at : at+seqDigits]
+	s.shard = s.request[body+shardOffset:][:shardDigits]
 	return s, nil
 }
 
-// post sends the event with a sequence number and reads the answer.
-func (s *sender) post(seq int) error {
+// errRefused is an answer other than that to an accepted event.
+var errRefused = errors.New("refused")
+
+// post sends the event with a sequence number and reads the answer. Latency
+// counts from due, if that is set: when the event should have been sent.
+func (s *sender) post(seq int, due time.Time) error {
 	putDigits(s.id, seq)
+	putDigits(s.shard, seq)
 	if err := s.conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return err
 	}
-	s.l.sent[seq] = s.l.now()
+	if s.l.sent[seq] == 0 {
+		s.l.sent[seq] = s.l.now()
+		if !due.IsZero() {
+			s.l.sent[seq] = max(int64(due.Sub(s.l.start)), 1)
+		}
+	}
 	if _, err := s.conn.Write(s.request); err != nil {
 		return fmt.Errorf("posting an event: %w", err)
 	}
@@ -54,8 +71,9 @@ func (s *sender) post(seq int) error {
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if m.status != s.want {
-		return fmt.Errorf("got status %d, want %d: %s", m.status, s.want, s.body)
+	// What is posted again is a duplicate, if only its answer was lost.
+	if m.status != s.want && (!s.insist || m.status != 200) {
+		return fmt.Errorf("%w: got status %d, want %d: %s", errRefused, m.status, s.want, s.body)
 	}
 	s.l.answered[seq] = s.l.now()
 	return nil
@@ -66,6 +84,10 @@ type load struct {
 	senders  int
 	duration time.Duration
 	rate     int // events a second, or 0 for closed loop
+
+	// patient has an open loop go on behind a subject that stalls, insist has
+	// what was refused, or lost its connection, posted again, as apps do.
+	patient, insist bool
 }
 
 // capacity is more events than the load can send.
@@ -81,9 +103,9 @@ func (ld load) capacity() int {
 func (ld load) send(ctx context.Context, addr string, want int, l *ledger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var ticks chan struct{}
+	var ticks chan time.Time
 	if ld.rate > 0 {
-		ticks = make(chan struct{}) // unbuffered: a late sender shows as errBehind
+		ticks = make(chan time.Time) // unbuffered: a late sender shows as errBehind
 	}
 	var wg sync.WaitGroup
 	for range ld.senders {
@@ -92,8 +114,9 @@ func (ld load) send(ctx context.Context, addr string, want int, l *ledger) error
 			cancel(err)
 			break
 		}
+		s.insist = ld.insist
 		wg.Go(func() {
-			defer s.conn.Close()
+			defer func() { s.conn.Close() }()
 			if err := s.loop(ctx, ld.duration, ticks); err != nil {
 				cancel(err)
 			}
@@ -110,11 +133,13 @@ func (ld load) send(ctx context.Context, addr string, want int, l *ledger) error
 }
 
 // loop posts events until the time is up or, at open loop, the ticks end.
-func (s *sender) loop(ctx context.Context, d time.Duration, ticks <-chan struct{}) error {
+func (s *sender) loop(ctx context.Context, d time.Duration, ticks <-chan time.Time) error {
 	deadline := time.Now().Add(d)
 	for ctx.Err() == nil {
+		var due time.Time
 		if ticks != nil {
-			if _, ok := <-ticks; !ok {
+			var ok bool
+			if due, ok = <-ticks; !ok {
 				return nil
 			}
 		} else if !time.Now().Before(deadline) {
@@ -124,11 +149,33 @@ func (s *sender) loop(ctx context.Context, d time.Duration, ticks <-chan struct{
 		if !ok {
 			return errors.New("the ledger is full: the subject is faster than this command allows for")
 		}
-		if err := s.post(seq); err != nil {
+		if err := s.deliver(ctx, seq, due); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// deliver posts an event, and with insist until it is accepted.
+func (s *sender) deliver(ctx context.Context, seq int, due time.Time) error {
+	err := s.post(seq, due)
+	for try := 0; err != nil && s.insist && try < 200 && ctx.Err() == nil; try++ {
+		s.l.again.Add(1)
+		if !errors.Is(err, errRefused) {
+			conn, dialErr := s.dial()
+			if dialErr != nil {
+				time.Sleep(50 * time.Millisecond)
+				continue
+			}
+			s.conn.Close()
+			s.conn = conn
+			s.r.Reset(conn)
+		} else {
+			time.Sleep(50 * time.Millisecond)
+		}
+		err = s.post(seq, due)
+	}
+	return err
 }
 
 // errBehind would make an open loop a closed one.
@@ -136,29 +183,44 @@ var errBehind = errors.New("all senders are waiting: the subject cannot keep up 
 
 // tick hands out the events of an open loop at their times. A subject that
 // lets all senders wait for a second is too slow for the rate, and waiting
-// longer would hide its latency.
-func (ld load) tick(ctx context.Context, ticks chan<- struct{}) error {
+// longer would hide its latency; a patient load measures that instead. An
+// event that no sender could take at once says when it was due.
+func (ld load) tick(ctx context.Context, ticks chan<- time.Time) error {
 	start, interval := time.Now(), time.Second/time.Duration(ld.rate)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	patience := time.Second
+	if ld.patient {
+		patience = answerTimeout
+	}
 	for n := 0; ; n++ {
 		at := start.Add(time.Duration(n) * interval)
 		if at.Sub(start) >= ld.duration {
 			return nil
 		}
-		wait := time.NewTimer(time.Until(at))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return nil
-		case <-wait.C:
+		if wait := time.Until(at); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-timer.C:
+			}
 		}
-		late := time.NewTimer(time.Second)
+		var due time.Time
+		if ld.patient && time.Since(at) > time.Millisecond {
+			due = at
+		}
+		select {
+		case ticks <- due:
+			continue
+		default:
+		}
+		timer.Reset(patience)
 		select {
 		case <-ctx.Done():
-			late.Stop()
 			return nil
-		case ticks <- struct{}{}:
-			late.Stop()
-		case <-late.C:
+		case ticks <- at:
+		case <-timer.C:
 			return errBehind
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -17,6 +18,7 @@ const (
 	kibibytes unit = "KiB"
 	mebibytes unit = "MiB"
 	count     unit = ""
+	times     unit = "×" // a ratio within one round
 )
 
 // figure is one measured value.
@@ -39,6 +41,7 @@ func (u unit) format(v float64) string {
 }
 
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+func mib(n int64) float64        { return float64(n) / (1 << 20) }
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // percentile is the smallest value that at least p percent of the values do
@@ -60,4 +63,13 @@ func median(values []float64) float64 {
 		return math.NaN()
 	}
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// thousands writes a number with commas.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

@@ -1,0 +1,69 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+func (o options) sustainName() string { return fmt.Sprintf("80 %% of the peak for %s", o.sustain) }
+
+// sustained measures whether 80 % of the peak last, while retention removes
+// what has been delivered.
+func sustained(ctx context.Context, r *runner) ([]figure, error) {
+	length := r.options.sustain
+	retention := max(length/10, time.Second)
+	c := config{receiver: r.receiver.addr(), endpoints: 1, outbox: []string{"retention " + retention.String()}}
+	if err := r.start(ctx, c); err != nil {
+		return nil, err
+	}
+	peak, err := r.peak(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rate := max(int(peak*0.8), 1)
+	res, err := r.run(ctx, load{senders: 64, duration: length, rate: rate, patient: true})
+	if err != nil {
+		return nil, err
+	}
+	answers, arrivals := res.ledger.samples()
+	window := min(time.Minute, length/4)
+	p99 := func(samples []sample, from time.Duration) float64 {
+		return ms(percentile(between(samples, from, from+window), 99))
+	}
+	size, err := outboxSize(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	first, last := p99(arrivals, 0), p99(arrivals, length-window)
+	firstAnswer, lastAnswer := p99(answers, 0), p99(answers, length-window)
+	return append([]figure{
+		{"rate", perSecond, float64(rate)},
+		{"worst stall of answers", millis, ms(stall(answers))},
+		{"worst stall of arrivals", millis, ms(stall(arrivals))},
+		{"arrival p99, first window", millis, first},
+		{"arrival p99, last window", millis, last},
+		{"arrival p99, last to first", times, last / first},
+		{"answer p99, first window", millis, firstAnswer},
+		{"answer p99, last window", millis, lastAnswer},
+		{"answer p99, last to first", times, lastAnswer / firstAnswer},
+		{"CPU per delivery", micros, us(res.cpu) / float64(max(len(res.arrivals), 1))},
+		{"memory (PSS), highest", mebibytes, mib(res.pss)},
+		{"outbox at the end", mebibytes, mib(size)},
+	}, faults(res)...), nil
+}
+
+// peak is what a closed loop of 64 senders gets delivered in a second.
+func (r *runner) peak(ctx context.Context) (float64, error) {
+	ld := load{senders: 64, duration: r.duration}
+	if err := r.warmUp(ctx, ld); err != nil {
+		return 0, err
+	}
+	res, err := r.run(ctx, ld)
+	if err != nil {
+		return 0, err
+	}
+	return float64(len(res.arrivals)) / res.elapsed.Seconds(), nil
+}
