@@ -315,7 +315,15 @@ func cutShort(rest []byte, open uint64) bool {
 	if len(rest) == 0 {
 		return open != 0
 	}
-	return len(rest) < 2*maxVarint32 && len(bytes.Trim(rest, "\x00")) > 0 || rest[len(rest)-1] != 0
+	if len(bytes.Trim(rest, "\x00")) == 0 {
+		return open != 0 && len(rest) < finHeader
+	}
+	if len(rest) < 2*maxVarint32 || rest[len(rest)-1] != 0 {
+		return true
+	}
+	key, n := binary.Uvarint(rest[2:])
+	value, m := binary.Uvarint(rest[2+max(n, 0):])
+	return n > 0 && m > 0 && key > 0 && key <= maxLogKey && value <= math.MaxInt32 && key+value+uint64(n+m+2) >= uint64(len(rest))
 }
 
 // repair makes the segment one that Badger can open without what is damaged.

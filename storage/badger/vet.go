@@ -22,7 +22,7 @@ const maxExaminedBytes = 128 << 20
 type vetting struct {
 	want expectation
 	// due says that the files were there before this process.
-	due     bool
+	due bool
 	// loss is what is damaged; damaged is that as readers see it.
 	loss, damaged error
 	// unread are the tables whose blocks are still to be verified, and tables
