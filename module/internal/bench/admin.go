@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // admin is a client of a process's admin endpoint.
@@ -47,6 +48,24 @@ func (a admin) ask(ctx context.Context, method, path string, body []byte) ([]byt
 		err = fmt.Errorf("%s %s: got status %d: %s", method, path, resp.StatusCode, b)
 	}
 	return b, err
+}
+
+// ready returns when the sidecar has opened its outbox: Caddy may listen
+// before that, and events then wait, but the management API answers 503.
+func (a admin) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		_, err := a.ask(ctx, http.MethodGet, "/webhooks/status", nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the management API: %w", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // goroutines is how many the process has.

@@ -76,6 +76,9 @@ func history(ctx context.Context, r *runner) ([]figure, error) {
 	}
 	a := r.process.admin()
 	defer a.close()
+	if err := a.ready(ctx); err != nil {
+		return nil, err
+	}
 	listings, err := a.listings(ctx, o, began)
 	if err != nil {
 		return nil, err

@@ -82,6 +82,21 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	rep := newReport(o)
+	measured := rep.measure(ctx)
+	// What was measured before a failure is worth reading.
+	table := rep.markdown()
+	fmt.Print(table)
+	if o.output != "" {
+		if err := os.WriteFile(o.output, []byte(table), 0o644); err != nil {
+			return errors.Join(measured, err)
+		}
+	}
+	return errors.Join(measured, rep.failure())
+}
+
+// measure runs all scenarios in all rounds.
+func (rep *report) measure(ctx context.Context) error {
+	o := rep.o
 	for round := range o.rounds {
 		for _, sc := range o.scenarios() {
 			if !o.only.MatchString(sc.name) || sc.once && round > 0 {
@@ -100,14 +115,7 @@ func run(ctx context.Context, o options) (err error) {
 			}
 		}
 	}
-	table := rep.markdown()
-	fmt.Print(table)
-	if o.output != "" {
-		if err := os.WriteFile(o.output, []byte(table), 0o644); err != nil {
-			return err
-		}
-	}
-	return rep.failure()
+	return nil
 }
 
 // turns orders the subjects, so that neither always runs first.

@@ -47,6 +47,9 @@ func (r *runner) fan(ctx context.Context, n int) (f fanned, err error) {
 	defer func() { err = errors.Join(err, r.stop()) }()
 	a := r.process.admin()
 	defer a.close()
+	if err := a.ready(ctx); err != nil {
+		return f, err
+	}
 	if f.before, err = a.goroutines(ctx); err != nil {
 		return f, err
 	}
