@@ -54,7 +54,8 @@ type Handler struct {
 	// site, for example `https://app.example.com`. Default: none.
 	Origins []string `json:"origins,omitempty"`
 
-	// The greatest size of a request with one event, in bytes. Default: 1 MiB.
+	// The greatest size of an event, in bytes: of a request with one, and of
+	// each in a batch. Default: 1 MiB.
 	MaxEventSize int64 `json:"max_event_size,omitempty"`
 
 	// The greatest size of a request with several events, in bytes. Default:
@@ -227,10 +228,8 @@ func (h *Handler) parse(b *body) (events []*event.Event, batch bool, refusal *pr
 	switch {
 	case b.media == mediaLines:
 		events, refusal = h.parser.Lines(b.bytes)
-		return events, true, refusal
 	case event.IsBatch(b.bytes):
 		events, refusal = h.parser.Batch(b.bytes)
-		return events, true, refusal
 	default:
 		one, refusal := h.parser.Event(b.bytes)
 		if refusal != nil {
@@ -238,6 +237,25 @@ func (h *Handler) parse(b *body) (events []*event.Event, batch bool, refusal *pr
 		}
 		return []*event.Event{one}, false, nil
 	}
+	if refusal == nil {
+		refusal = h.checkSizes(events)
+	}
+	return events, true, refusal
+}
+
+// checkSizes refuses a batch with events that are too large, as they would be
+// alone. What counts is their size as they are sent.
+func (h *Handler) checkSizes(events []*event.Event) *problem.Problem {
+	var refused []*problem.Problem
+	for i, e := range events {
+		if len(e.Body) > h.maxEvent {
+			refused = append(refused, problem.BodyTooLarge.Newf("an event may have %d bytes", h.maxEvent).At(i))
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	return problem.Batch(refused)
 }
 
 // Interface guards

@@ -156,6 +156,7 @@ func TestIngestRefusals(t *testing.T) {
 
 		{"too large event", request{path: "/small", body: `{"type":"test.happened","data":{"a":"` + strings.Repeat("x", 100) + `"}}`}, 413, "body-too-large", [2]string{"Connection", "close"}},
 		{"too large batch", request{path: "/small", body: `[` + strings.Repeat(" ", 300) + good + `]`}, 413, "body-too-large", [2]string{}},
+		{"too large event in a batch", request{path: "/small", body: `[` + eventJSON("i") + `,{"type":"test.happened","data":{"a":"` + strings.Repeat("x", 90) + `"}}]`}, 413, "invalid-batch", [2]string{}},
 		{"too much white space", request{path: "/small", body: strings.Repeat(" ", 150) + good[:30]}, 413, "body-too-large", [2]string{}},
 
 		{"GET", request{method: "GET"}, 405, "method-not-allowed", [2]string{"Allow", "POST"}},

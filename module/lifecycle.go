@@ -92,10 +92,7 @@ func (a *App) Stop() error {
 	if !caddy.Exiting() {
 		return nil
 	}
-	grace := defaultGracePeriod
-	if a.GracePeriod != nil {
-		grace = time.Duration(*a.GracePeriod)
-	}
+	grace := a.gracePeriod()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	if err := a.pooled.engine.Quiesce(ctx); err != nil {
@@ -103,6 +100,14 @@ func (a *App) Stop() error {
 			zap.Duration("grace_period", grace))
 	}
 	return nil
+}
+
+// gracePeriod is how long attempts under way may take to end.
+func (a *App) gracePeriod() time.Duration {
+	if a.GracePeriod != nil {
+		return time.Duration(*a.GracePeriod)
+	}
+	return defaultGracePeriod
 }
 
 // Cleanup gives back what Start acquired. The last App of an outbox closes

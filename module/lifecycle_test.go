@@ -5,12 +5,15 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 )
 
 // failures are the ways in which a configuration fails, in the order in which
@@ -236,6 +239,49 @@ func TestReloadChangesOutboxPath(t *testing.T) {
 	h.checkDelivers(rc, "second")
 	h.mustLoad(config("one", rc.endpoint()))
 	rc.await(t, "held")
+	if got := rc.doubled(); got != 0 {
+		t.Errorf("got %d doubled deliveries, want none", got)
+	}
+}
+
+// A reload to another outbox closes the old one, and the attempts under way
+// from there would be made again when it is opened again: so it waits for them.
+func TestReloadToAnotherOutboxWaitsForAttempts(t *testing.T) {
+	h := newHarness(t)
+	arrived, release := make(chan struct{}, 1), make(chan struct{})
+	rc := newReceiver(t)
+	rc.hold(func() {
+		select {
+		case arrived <- struct{}{}:
+		default:
+		}
+		<-release
+	})
+	config := func(dir string) object {
+		return h.config(object{
+			"outbox":    object{"engine": "badger", "dir": filepath.Join(h.dir, dir)},
+			"endpoints": object{"first": rc.endpoint()},
+		})
+	}
+	h.mustLoad(config("one"))
+	if status, body := h.post(eventJSON("slow")); status != 202 {
+		t.Fatalf("got %d %s, want 202", status, body)
+	}
+	<-arrived
+	old := engineAt(filepath.Join(h.dir, "one"))
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		h.mustLoad(config("two"))
+	}()
+	for old.Status().State != delivery.StateStopping { // the reload has come to the end of the old outbox
+		runtime.Gosched()
+	}
+	close(release)
+	<-loaded
+	h.checkDelivers(rc, "after")
+	h.mustLoad(config("one"))
+	h.checkDelivers(rc, "last")
 	if got := rc.doubled(); got != 0 {
 		t.Errorf("got %d doubled deliveries, want none", got)
 	}

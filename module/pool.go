@@ -1,10 +1,12 @@
 package module
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -45,6 +47,9 @@ type pooledEngine struct {
 	// attempt is made by, a configuration that does not come to be.
 	apps  []*App
 	lease *delivery.Lease
+
+	// grace is the grace period of the configuration that was last in use.
+	grace time.Duration
 }
 
 // loadEngine returns the engine of the outbox, and opens it unless a running
@@ -118,6 +123,7 @@ func (p *pooledEngine) release(a *App) {
 // use makes the App's configuration the current one. The caller holds the lock.
 func (p *pooledEngine) use(a *App) {
 	p.log.set(a.logger.Core())
+	p.grace = a.gracePeriod()
 	if err := a.outbox.Apply(p.outbox); err != nil { // Provision has checked the options
 		a.logger.Error("changing the options of the outbox", zap.String("outbox", p.location), zap.Error(err))
 	}
@@ -147,6 +153,11 @@ func (p *pooledEngine) Destruct() error {
 	running.Unlock()
 
 	logger := zap.New(p.log).Named("webhooks")
+	// An attempt that is cut off is made again, so a reload to another outbox
+	// waits for those under way. At shutdown Stop has waited already.
+	ctx, cancel := context.WithTimeout(context.Background(), p.grace)
+	defer cancel()
+	_ = p.engine.Quiesce(ctx)
 	err := p.engine.Close()
 	p.events.stop()
 	if n := p.outbox.Usage().Pending; n > 0 {

@@ -247,6 +247,9 @@ type Usage struct {
 	// Pending is the number of pending deliveries.
 	Pending int
 
+	// Full says that new events are refused with ErrFull.
+	Full bool
+
 	// Err is why the outbox is poisoned or read-only, or nil.
 	Err error
 }

@@ -332,6 +332,7 @@ func (o *Outbox) Usage() storage.Usage {
 	defer o.gate.RUnlock()
 	u.Bytes, u.FreeBytes = o.space.usage()
 	u.Pending = int(o.pending.Load())
+	u.Full = o.lacksRoom(0) != ""
 	u.Err = o.failure()
 	return u
 }

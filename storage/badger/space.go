@@ -24,6 +24,7 @@ type space struct {
 	free    atomic.Int64 // -1 where that is unknown
 	bytes   atomic.Int64 // size of the outbox, by the housekeeper
 	written atomic.Int64 // since asked
+	refused atomic.Int64 // when the log last said so, in nanoseconds
 }
 
 func (p *space) usage() (bytes, free int64) {
@@ -73,15 +74,41 @@ func (o *Outbox) ask(now int64) {
 // when a mapped file meets a full disk.
 func (o *Outbox) room(size int64) error {
 	o.askSpace()
-	bytes, free := o.space.usage()
-	if free >= 0 && free < o.lowWater()+size {
-		return storage.ErrFull
+	lacking := o.lacksRoom(size)
+	if lacking == "" {
+		return nil
 	}
-	if bytes+size > o.bounds.Load().maxSize {
+	if lacking == overMaxSize {
 		o.wakeHousekeeper()
-		return storage.ErrFull
 	}
-	return nil
+	now, last := time.Now().UnixNano(), o.space.refused.Load()
+	if now-last >= int64(refusedEvery) && o.space.refused.CompareAndSwap(last, now) {
+		bytes, free := o.space.usage()
+		o.opt.Logger.Warn("outbox refuses new events for want of room", zap.String("path", o.dir), zap.String("reason", lacking),
+			zap.Int64("bytes", bytes), zap.Int64("free_bytes", free))
+	}
+	return storage.ErrFull
+}
+
+// refusedEvery is the time between two lines in the log about a full outbox.
+const refusedEvery = time.Minute
+
+// Why new events are refused.
+const (
+	belowMinFree = "free space is below min_free"
+	overMaxSize  = "the outbox has reached max_size"
+)
+
+// lacksRoom says why so much more may not be accepted, or nothing.
+func (o *Outbox) lacksRoom(size int64) string {
+	bytes, free := o.space.usage()
+	switch {
+	case free >= 0 && free < o.lowWater()+size:
+		return belowMinFree
+	case bytes+size > o.bounds.Load().maxSize:
+		return overMaxSize
+	}
+	return ""
 }
 
 // lowWater is the free space below which nothing is accepted.

@@ -20,11 +20,13 @@ type statusView struct {
 	Endpoints        countsView     `json:"endpoints"`
 }
 
-// outboxView describes the outbox. Error is null while it works.
+// outboxView describes the outbox. Full says that new events are refused for
+// want of room; error is null while the outbox works.
 type outboxView struct {
 	Path      string  `json:"path"`
 	Bytes     int64   `json:"bytes"`
 	FreeBytes *int64  `json:"free_bytes"`
+	Full      bool    `json:"full"`
 	Error     *string `json:"error"`
 }
 
@@ -41,7 +43,7 @@ func (h *Handler) status(req *request) (any, error) {
 	v := statusView{
 		Version: h.version, State: st.State, Pending: st.Pending, Orphaned: st.Orphaned, InFlight: st.InFlight,
 		OldestPendingAt: stamp(st.OldestPending),
-		Outbox:          outboxView{Path: usage.Path, Bytes: usage.Bytes},
+		Outbox:          outboxView{Path: usage.Path, Bytes: usage.Bytes, Full: usage.Full},
 		Endpoints:       countsView{st.Healthy, st.Failing, st.Paused},
 	}
 	if !st.OldestPending.IsZero() {
