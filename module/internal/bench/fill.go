@@ -89,7 +89,7 @@ func (f filler) batch(ctx context.Context, o storage.Outbox, from, n int) error 
 func (f filler) settlement(seq int, a storage.Accepted) storage.Settlement {
 	code, status, verdict, answer := f.code(seq), storage.StatusDelivered, "success", 200
 	if code != "ok" {
-		status, verdict, answer = storage.StatusFailed, "permanent", 404
+		status, verdict, answer = storage.StatusFailed, "permanent", 400
 	}
 	return storage.Settlement{
 		Delivery: a.Key.Delivery(0), Status: status, Code: code,

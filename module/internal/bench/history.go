@@ -48,7 +48,7 @@ func (o options) historyFiller() filler {
 		code: func(seq int) string {
 			switch {
 			case seq%1000 == 7:
-				return "http_410"
+				return "http_422"
 			case seq/7%failedEvery == 0:
 				return "http_404"
 			}
@@ -111,7 +111,7 @@ func (a admin) listings(ctx context.Context, o options, began time.Time) ([]*lis
 		{name: "type", query: url.Values{"type": {"prompt.created"}}},
 		{name: "failed", query: url.Values{"status": {"failed"}}},
 		{name: "endpoint and failed", query: url.Values{"endpoint": {"past-3"}, "status": {"failed"}}},
-		{name: "code", query: url.Values{"code": {"http_410"}}},
+		{name: "code", query: url.Values{"code": {"http_422"}}},
 		{name: "event_id", query: url.Values{"event_id": {eventID(0, o.history/3)}}},
 		{name: "since and until", query: url.Values{"since": {at(0.4)}, "until": {at(0.5)}}},
 		{name: "deep cursor", query: url.Values{"cursor": {cursor}}},
@@ -170,8 +170,8 @@ func (a admin) turn(ctx context.Context, l *listing, counts bool) error {
 		return fmt.Errorf("reading a page: %w", err)
 	}
 	l.short = l.short || len(p.Deliveries) < 100 && p.Next != ""
-	if len(p.Deliveries) == 0 {
-		return fmt.Errorf("listing by %s: got an empty page, want deliveries", l.name)
+	if len(p.Deliveries) == 0 && p.Next == "" {
+		return fmt.Errorf("listing by %s: got no delivery, want some", l.name)
 	}
 	return nil
 }

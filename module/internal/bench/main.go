@@ -47,7 +47,7 @@ func main() {
 	flag.DurationVar(&o.sustain, "sustain", 0, "how long 80 % of the peak are sustained; 10m is the full length (default: four times -duration)")
 	flag.IntVar(&o.backlog, "backlog", 50_000, "pending deliveries on disk at the start; 1000000 is the full size")
 	flag.IntVar(&o.history, "history", 100_000, "finished deliveries to list; 10000000 is the full size")
-	flag.DurationVar(&o.span, "span", 24*time.Hour, "time over which -history is spread")
+	flag.DurationVar(&o.span, "span", 10*time.Minute, "time over which -history is spread: 720h makes a segment for every hour")
 	flag.DurationVar(&o.soak, "soak", 0, "soak under reloads and failing receivers for so long; 20m is the full length (default: none)")
 	flag.Parse()
 	if o.sustain == 0 {

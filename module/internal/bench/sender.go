@@ -22,6 +22,7 @@ type sender struct {
 	request []byte // head and body; the id is overwritten each time
 	id      []byte // the sequence number's place in request
 	shard   []byte // the shard's
+	note    []byte // the note's
 	body    []byte
 
 	dial   func() (net.Conn, error)
@@ -41,6 +42,7 @@ func newSender(ctx context.Context, addr string, want int, l *ledger) (*sender, 
 	s.request = appendEvent(s.request, l.run, 0)
 	s.id = s.request[at : at+seqDigits]
 	s.shard = s.request[body+shardOffset:][:shardDigits]
+	s.note = s.request[body+noteOffset:][:noteSize]
 	return s, nil
 }
 
@@ -51,7 +53,8 @@ var errRefused = errors.New("refused")
 // counts from due, if that is set: when the event should have been sent.
 func (s *sender) post(seq int, due time.Time) error {
 	putDigits(s.id, seq)
-	putDigits(s.shard, seq)
+	putDigits(s.shard, seq%100)
+	putNote(s.note, seq)
 	if err := s.conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return err
 	}
