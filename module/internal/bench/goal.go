@@ -40,7 +40,7 @@ func (o options) goals() []goal {
 		{o.backlogName() + ", first delivery", o.backlogName(), "start to first delivery", false, false, 2000},
 		{manyEndpoints + ", answer", manyEndpoints, "answer", false, false, 2000},
 		{manyEndpoints + ", memory (PSS)", manyEndpoints, "memory (PSS), highest", false, false, 300},
-		{manyEndpoints + ", goroutines for each further endpoint", manyEndpoints, "goroutines for each further endpoint", false, false, 0.01},
+		{manyEndpoints + ", idle goroutines to those with 100", manyEndpoints, "goroutines before, to 100 endpoints", false, false, 1.1},
 		{o.historyName() + ", page of 100, p99 of the worst filter", o.historyName(), "page p99, worst filter", false, false, 50},
 		{o.historyName() + ", the same beside ingest at half of the peak", o.historyName(), "page p99, worst filter" + besideIngest, false, false, 50},
 		{o.historyName() + ", answer p99 beside pages to alone", o.historyName(), "ingest answer p99, beside pages to alone", false, false, 2},

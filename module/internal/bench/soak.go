@@ -43,10 +43,7 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 	}
 	r.receiver.failEvery.Store(20)
 	rate := max(int(peak*0.8), 1)
-	w, err := r.reloading(ctx, c)
-	if err != nil {
-		return nil, err
-	}
+	w := r.reloading(ctx, c)
 	res, err := r.run(ctx, load{senders: 64, duration: r.options.soak, rate: rate, patient: true, insist: true})
 	pss, reloads, err2 := w.end()
 	if err = errors.Join(err, err2); err != nil {
@@ -86,7 +83,7 @@ type watcher struct {
 	err     error
 }
 
-func (r *runner) reloading(ctx context.Context, c config) (*watcher, error) {
+func (r *runner) reloading(ctx context.Context, c config) *watcher {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{cancel: cancel, done: make(chan struct{})}
 	p := r.process
@@ -116,7 +113,7 @@ func (r *runner) reloading(ctx context.Context, c config) (*watcher, error) {
 			w.pss = append(w.pss, n)
 		}
 	}()
-	return w, nil
+	return w
 }
 
 // reload loads the configuration with a header that differs each time.
