@@ -1,0 +1,104 @@
+package badger
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// Replay implements storage.Outbox.
+//
+// The new delivery belongs to a copy of the event under a key of its own, in
+// the active segment: so ids go on sorting by creation, and retention can
+// remove the old segment.
+func (o *Outbox) Replay(ctx context.Context, of storage.DeliveryID) (*storage.Delivery, error) {
+	if err := o.enter(); err != nil {
+		return nil, err
+	}
+	defer o.gate.RUnlock()
+	if err := o.ready(ctx); err != nil {
+		return nil, err
+	}
+	d, _, err := o.delivery(of, false)
+	if err != nil {
+		return nil, err
+	}
+	e, err := o.event(of.Event())
+	if err != nil {
+		return nil, err
+	}
+	hash := hashID(e.ID)
+	for {
+		if err := o.claimIDs(ctx, []idHash{hash}); err != nil {
+			return nil, err
+		}
+		p, err := o.replay(ctx, e, d, hash)
+		if errors.Is(err, errSealed) {
+			o.ids.release([]idHash{hash})
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		id := p.events[0].key.Delivery(0)
+		return &storage.Delivery{
+			ID: id, EventID: d.EventID, Type: d.Type, Endpoint: d.Endpoint, Status: storage.StatusPending,
+			Test: d.Test, CreatedAt: id.Time().UTC(), NextAttemptAt: id.Time().UTC(), ReplayOf: of,
+		}, nil
+	}
+}
+
+// replay commits the copy; the claim on the id is given back unless the
+// error is errSealed.
+func (o *Outbox) replay(ctx context.Context, e *storage.Event, d *storage.Delivery, hash idHash) (*op, error) {
+	s := o.active.Load()
+	db, err := s.acquire()
+	if err != nil {
+		o.ids.release([]idHash{hash})
+		return nil, err
+	}
+	defer s.use.RUnlock()
+	txn := db.NewTransaction(false)
+	sum, older, err := readID(txn, hash)
+	txn.Discard()
+	if err == nil && len(older) == 0 {
+		var kept *keptEvent
+		if kept, err = o.lookupElsewhere(s, hash); kept != nil {
+			sum = kept.digest
+		} else if err == nil {
+			full := sha256.Sum256(e.Body)
+			sum = digest(full[:digestSize])
+		}
+	}
+	copyOf := *e
+	copyOf.Deliveries = 1
+	p := newOp(5)
+	p.ids = []idHash{hash}
+	p.events = append(p.events, acceptance{hash: hash, endpoints: []string{d.Endpoint}, status: statusPending})
+	b := builder{op: p, buf: make([]byte, 0, 512+len(e.Body))}
+	b.event(&copyOf, sum, older, d.ID)
+	if err == nil {
+		err = o.admit(p)
+	}
+	if err != nil {
+		o.ids.release(p.ids)
+		return nil, err
+	}
+	return p, o.submit(ctx, s, p)
+}
+
+// lookupElsewhere is lookup without the segment that the caller holds.
+func (o *Outbox) lookupElsewhere(held *segment, h idHash) (*keptEvent, error) {
+	for _, s := range *o.segments.Load() {
+		if s == held || !s.mayHold(h) {
+			continue
+		}
+		kept, err := s.lookup(h)
+		if kept != nil || err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return kept, err
+		}
+	}
+	return nil, nil
+}
