@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	badgerdb "github.com/dgraph-io/badger/v4"
+
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
@@ -111,7 +113,7 @@ func (o *Outbox) Accept(ctx context.Context, events []storage.NewEvent) ([]stora
 	if err != nil {
 		return nil, err
 	}
-	if err := o.claimIDs(ctx, c.hashes); err != nil {
+	if err := o.ids.wait(ctx, c.hashes); err != nil {
 		return nil, err
 	}
 	fresh, err := o.findKept(c)
@@ -141,21 +143,6 @@ func (o *Outbox) ready(ctx context.Context) error {
 	return o.failure()
 }
 
-// claimIDs waits until no other call under way concerns the ids.
-func (o *Outbox) claimIDs(ctx context.Context, ids []idHash) error {
-	for {
-		wait := o.ids.claim(ids)
-		if wait == nil {
-			return nil
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // commitEvents hands the op to whichever segment is active.
 func (o *Outbox) commitEvents(ctx context.Context, p *op) error {
 	for {
@@ -178,7 +165,7 @@ func (o *Outbox) findKept(c *call) (fresh int, err error) {
 	c.kept = make([]*keptEvent, len(c.unique))
 	var conflict []int
 	for u, i := range c.unique {
-		kept, err := o.lookup(c.hashes[u])
+		kept, err := o.lookup(c.hashes[u], nil)
 		if err != nil {
 			return 0, err
 		}
@@ -197,18 +184,16 @@ func (o *Outbox) findKept(c *call) (fresh int, err error) {
 	return fresh, nil
 }
 
-// lookup finds the oldest event that is kept under the id.
-func (o *Outbox) lookup(h idHash) (*keptEvent, error) {
+// lookup finds the oldest event that is kept under the id, in the segments
+// other than the one that the caller holds, if any.
+func (o *Outbox) lookup(h idHash, held *segment) (*keptEvent, error) {
 	for _, s := range *o.segments.Load() {
-		if !s.mayHold(h) {
+		if s == held || !s.mayHold(h) {
 			continue
 		}
 		kept, err := s.lookup(h)
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return nil, err
-		}
-		if kept != nil {
-			return kept, nil
+		if kept != nil || err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return kept, err
 		}
 	}
 	return nil, nil
@@ -220,23 +205,19 @@ func (s *segment) mayHold(h idHash) bool {
 	return s.first != (storage.EventKey{}) && s.ids.has(h)
 }
 
-func (s *segment) lookup(h idHash) (*keptEvent, error) {
-	db, err := s.acquire()
-	if err != nil {
-		return nil, err
-	}
-	defer s.use.RUnlock()
-	txn := db.NewTransaction(false)
-	defer txn.Discard()
-	d, keys, err := readID(txn, h)
-	if err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	e, _, err := readEventRecord(txn, keys[0])
-	if err != nil {
-		return nil, err
-	}
-	return &keptEvent{key: keys[0], digest: d, count: e.Deliveries}, nil
+func (s *segment) lookup(h idHash) (kept *keptEvent, err error) {
+	err = s.view(func(txn *badgerdb.Txn) error {
+		d, keys, err := readID(txn, h)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		e, _, err := readEventRecord(txn, keys[0])
+		if err == nil {
+			kept = &keptEvent{key: keys[0], digest: d, count: e.Deliveries}
+		}
+		return err
+	})
+	return kept, err
 }
 
 // answer puts the call's result together; p is nil when all were kept.

@@ -1,6 +1,9 @@
 package badger
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // claims serialise calls that concern the same keys: a call claims all of its
 // keys or none, so that calls never wait for each other in a circle.
@@ -31,6 +34,21 @@ func (c *claims[K]) claim(keys []K) <-chan struct{} {
 		c.held[k] = nil
 	}
 	return nil
+}
+
+// wait claims all keys, waiting until none of them is held.
+func (c *claims[K]) wait(ctx context.Context, keys []K) error {
+	for {
+		held := c.claim(keys)
+		if held == nil {
+			return nil
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (c *claims[K]) release(keys []K) {

@@ -31,7 +31,7 @@ func (o *Outbox) Replay(ctx context.Context, of storage.DeliveryID) (*storage.De
 	}
 	hash := hashID(e.ID)
 	for {
-		if err := o.claimIDs(ctx, []idHash{hash}); err != nil {
+		if err := o.ids.wait(ctx, []idHash{hash}); err != nil {
 			return nil, err
 		}
 		p, err := o.replay(ctx, e, d, hash)
@@ -65,7 +65,7 @@ func (o *Outbox) replay(ctx context.Context, e *storage.Event, d *storage.Delive
 	txn.Discard()
 	if err == nil && len(older) == 0 {
 		var kept *keptEvent
-		if kept, err = o.lookupElsewhere(s, hash); kept != nil {
+		if kept, err = o.lookup(hash, s); kept != nil {
 			sum = kept.digest
 		} else if err == nil {
 			full := sha256.Sum256(e.Body)
@@ -87,18 +87,4 @@ func (o *Outbox) replay(ctx context.Context, e *storage.Event, d *storage.Delive
 		return nil, err
 	}
 	return p, o.submit(ctx, s, p)
-}
-
-// lookupElsewhere is lookup without the segment that the caller holds.
-func (o *Outbox) lookupElsewhere(held *segment, h idHash) (*keptEvent, error) {
-	for _, s := range *o.segments.Load() {
-		if s == held || !s.mayHold(h) {
-			continue
-		}
-		kept, err := s.lookup(h)
-		if kept != nil || err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return kept, err
-		}
-	}
-	return nil, nil
 }

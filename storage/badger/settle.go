@@ -52,16 +52,8 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 	for i := range settlements {
 		ids[i] = settlements[i].Delivery
 	}
-	for {
-		wait := o.deliveries.claim(ids)
-		if wait == nil {
-			break
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := o.deliveries.wait(ctx, ids); err != nil {
+		return err
 	}
 	err := o.settleRoom(settlements)
 	if err == nil {

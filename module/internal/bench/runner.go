@@ -69,6 +69,14 @@ func (r *runner) warmUp(ctx context.Context, ld load) error {
 	return err
 }
 
+// warmRun is run after a warm-up.
+func (r *runner) warmRun(ctx context.Context, ld load) (result, error) {
+	if err := r.warmUp(ctx, ld); err != nil {
+		return result{}, err
+	}
+	return r.run(ctx, ld)
+}
+
 // run sends a load and waits until all of it has arrived.
 func (r *runner) run(ctx context.Context, ld load) (res result, err error) {
 	r.runs++

@@ -54,10 +54,7 @@ const (
 func closedLoop(senders int) func(context.Context, *runner) ([]figure, error) {
 	return func(ctx context.Context, r *runner) ([]figure, error) {
 		ld := load{senders: senders, duration: r.duration}
-		if err := r.warmUp(ctx, ld); err != nil {
-			return nil, err
-		}
-		res, err := r.run(ctx, ld)
+		res, err := r.warmRun(ctx, ld)
 		if err != nil {
 			return nil, err
 		}
@@ -80,10 +77,7 @@ func openLoop(rate int) func(context.Context, *runner) ([]figure, error) {
 	return func(ctx context.Context, r *runner) ([]figure, error) {
 		// Many more senders than are busy at a time.
 		ld := load{senders: 8, duration: 2 * r.duration, rate: rate}
-		if err := r.warmUp(ctx, ld); err != nil {
-			return nil, err
-		}
-		res, err := r.run(ctx, ld)
+		res, err := r.warmRun(ctx, ld)
 		if err != nil {
 			return nil, err
 		}
@@ -102,10 +96,7 @@ func openLoop(rate int) func(context.Context, *runner) ([]figure, error) {
 func fanOut(senders int) func(context.Context, *runner) ([]figure, error) {
 	return func(ctx context.Context, r *runner) ([]figure, error) {
 		ld := load{senders: senders, duration: r.duration}
-		if err := r.warmUp(ctx, ld); err != nil {
-			return nil, err
-		}
-		res, err := r.run(ctx, ld)
+		res, err := r.warmRun(ctx, ld)
 		if err != nil {
 			return nil, err
 		}

@@ -58,10 +58,7 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 // peak is what a closed loop of 64 senders gets delivered in a second.
 func (r *runner) peak(ctx context.Context) (float64, error) {
 	ld := load{senders: 64, duration: r.duration}
-	if err := r.warmUp(ctx, ld); err != nil {
-		return 0, err
-	}
-	res, err := r.run(ctx, ld)
+	res, err := r.warmRun(ctx, ld)
 	if err != nil {
 		return 0, err
 	}
