@@ -62,7 +62,7 @@ func (o *observer) DeliveryDone(d delivery.Done) {
 	if d.Status == string(storage.StatusFailed) {
 		o.queue.Load().offer(caddyEvent{name: eventDeliveryFailed, data: map[string]any{
 			"endpoint":    d.Endpoint,
-			"delivery_id": d.DeliveryID,
+			"delivery_id": d.DeliveryID.String(),
 			"event_id":    d.EventID,
 			"type":        d.Type,
 			"code":        d.Code,

@@ -146,7 +146,7 @@ func (e *Engine) cancelNow(ctx context.Context, f *flight, d *storage.Delivery) 
 	e.release(f, false)
 	if s := e.Snapshot(); s != nil {
 		s.Observer.DeliveryDone(Done{
-			Endpoint: d.Endpoint, DeliveryID: d.ID.String(), EventID: d.EventID, Type: d.Type,
+			Endpoint: d.Endpoint, DeliveryID: d.ID, EventID: d.EventID, Type: d.Type,
 			Status: string(storage.StatusCancelled), Code: CodeCancelled, Attempts: d.Attempts,
 			Latency: max(e.now().Sub(d.CreatedAt), 0),
 		})

@@ -265,7 +265,8 @@ func (q *queue) put(it item, now time.Duration, drop func(*item)) {
 	}
 	if !q.win.covers(p) {
 		q.lower(p)
-		drop(&it)
+		left := it // a copy: only what is dropped need be on the heap
+		drop(&left)
 		return
 	}
 	q.win.add(it, now)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/promptreports/caddy-webhooks/module/internal/signature"
 	"github.com/promptreports/caddy-webhooks/module/internal/subscription"
+	"github.com/promptreports/caddy-webhooks/storage"
 )
 
 // Snapshot is one generation of the configuration, ready for use: secrets
@@ -108,10 +109,12 @@ type Observer interface {
 
 // Done describes a delivery that reached a final status.
 type Done struct {
-	Endpoint, DeliveryID, EventID, Type string
-	Status, Code                        string
-	Attempts                            int
-	Latency                             time.Duration
+	Endpoint      string
+	DeliveryID    storage.DeliveryID
+	EventID, Type string
+	Status, Code  string
+	Attempts      int
+	Latency       time.Duration
 }
 
 // EndpointHealth is the state of an endpoint.

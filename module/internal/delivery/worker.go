@@ -197,7 +197,7 @@ func (e *Engine) settled(j *job) {
 	} else {
 		attempts := int(f.attempts)
 		f.snap.Observer.DeliveryDone(Done{
-			Endpoint: f.q.name, DeliveryID: f.id.String(), EventID: j.message.EventID, Type: j.message.Type,
+			Endpoint: f.q.name, DeliveryID: f.id, EventID: j.message.EventID, Type: j.message.Type,
 			Status: string(s.Status), Code: s.Code, Attempts: attempts, Latency: max(j.result.at.Sub(f.id.Time()), 0),
 		})
 	}
