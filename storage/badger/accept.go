@@ -5,9 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
-
-	badgerdb "github.com/dgraph-io/badger/v4"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -50,6 +47,16 @@ type call struct {
 	kept    []*keptEvent
 }
 
+// single is a call with one event, in one piece.
+type single struct {
+	call
+	hashes  [1]idHash
+	digests [1]digest
+	unique  [1]int
+	same    [1]int
+	kept    [1]*keptEvent
+}
+
 // keptEvent is what deduplication finds.
 type keptEvent struct {
 	key    storage.EventKey
@@ -58,17 +65,20 @@ type keptEvent struct {
 }
 
 func newCall(events []storage.NewEvent) (*call, error) {
-	c := &call{
-		events:  events,
-		hashes:  make([]idHash, 0, len(events)),
-		digests: make([]digest, len(events)),
-		unique:  make([]int, 0, len(events)),
-		same:    make([]int, len(events)),
-	}
+	var c *call
 	var seen map[idHash]int
-	if len(events) > 1 {
-		seen = make(map[idHash]int, len(events))
+	if n := len(events); n == 1 {
+		one := new(single)
+		c = &one.call
+		*c = call{hashes: one.hashes[:0], digests: one.digests[:], unique: one.unique[:0], same: one.same[:], kept: one.kept[:]}
+	} else {
+		seen = make(map[idHash]int, n)
+		c = &call{
+			hashes: make([]idHash, 0, n), digests: make([]digest, n), unique: make([]int, 0, n), same: make([]int, n),
+			kept: make([]*keptEvent, n),
+		}
 	}
+	c.events = events
 	var conflict []int
 	for i := range events {
 		e := &events[i]
@@ -132,6 +142,7 @@ func (o *Outbox) Accept(ctx context.Context, events []storage.NewEvent) ([]stora
 	if err := o.commitEvents(ctx, p); err != nil {
 		return nil, err
 	}
+	defer p.recycle()
 	return c.answer(p), nil
 }
 
@@ -147,7 +158,7 @@ func (o *Outbox) ready(ctx context.Context) error {
 func (o *Outbox) commitEvents(ctx context.Context, p *op) error {
 	for {
 		s := o.active.Load()
-		if _, err := s.acquire(); err != nil {
+		if err := s.acquire(); err != nil {
 			o.ids.release(p.ids)
 			return err
 		}
@@ -162,7 +173,6 @@ func (o *Outbox) commitEvents(ctx context.Context, p *op) error {
 
 // findKept looks up the call's ids and returns how many are new.
 func (o *Outbox) findKept(c *call) (fresh int, err error) {
-	c.kept = make([]*keptEvent, len(c.unique))
 	var conflict []int
 	for u, i := range c.unique {
 		kept, err := o.lookup(c.hashes[u], nil)
@@ -206,12 +216,12 @@ func (s *segment) mayHold(h idHash) bool {
 }
 
 func (s *segment) lookup(h idHash) (kept *keptEvent, err error) {
-	err = s.view(func(txn *badgerdb.Txn) error {
-		d, keys, err := readID(txn, h)
+	err = s.view(func(v view) error {
+		d, keys, err := readID(v, h)
 		if err != nil || len(keys) == 0 {
 			return err
 		}
-		e, _, err := readEventRecord(txn, keys[0])
+		e, _, err := readEventRecord(v, keys[0])
 		if err == nil {
 			kept = &keptEvent{key: keys[0], digest: d, count: e.Deliveries}
 		}
@@ -248,25 +258,24 @@ func (c *call) op() *op {
 	for u, i := range c.unique {
 		if c.kept[u] == nil {
 			e := &c.events[i]
-			entries += 3 + 2*len(e.Endpoints)
+			entries += 2 + len(e.Endpoints)
 			total += len(e.Body)
-			size += 256 + len(e.Body) + len(e.Endpoints)*(endpointKeyLen+deliveryKeyLen+160)
+			size += 256 + len(e.Body) + len(e.Endpoints)*(deliveryKeyLen+160)
 		}
 	}
-	p := newOp(entries)
+	p := newOp(entries, size)
 	p.ids = c.hashes
-	b := builder{op: p, buf: make([]byte, 0, size), apart: total > inlineTotal}
+	b := builder{op: p, apart: total > inlineTotal}
 	for u, i := range c.unique {
 		if c.kept[u] != nil {
 			continue
 		}
 		e := &c.events[i]
-		p.events = append(p.events, acceptance{
-			hash: c.hashes[u], endpoints: slices.Clone(e.Endpoints), status: statusPending,
-		})
+		status := statusPending
 		if e.Test {
-			p.events[len(p.events)-1].status = statusFailed
+			status = statusFailed
 		}
+		p.accept(c.hashes[u], e.Endpoints, status)
 		b.event(&storage.Event{
 			ID: e.ID, Type: e.Type, Body: e.Body, TraceParent: e.TraceParent, TraceState: e.TraceState,
 			Deliveries: len(e.Endpoints), Test: e.Test,

@@ -5,27 +5,24 @@ import (
 	"hash/crc32"
 	"slices"
 
-	badgerdb "github.com/dgraph-io/badger/v4"
-
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
 // builder encodes events into an op, without their keys.
 type builder struct {
 	op    *op
-	buf   []byte
 	apart bool // bodies go into chunks
 }
 
-// record closes what was appended to buf since start and returns it.
-func (b *builder) record(start int) []byte { return b.buf[start:len(b.buf):len(b.buf)] }
+// record closes what was appended to the op's buffer since start and returns
+// it.
+func (p *op) record(start int) []byte { return p.buf[start:len(p.buf):len(p.buf)] }
 
 // blank appends a key of the kind with room for what stamp fills in.
-func (b *builder) blank(kind byte, hash []byte, n int) []byte {
-	start := len(b.buf)
-	b.buf = append(append(b.buf, kind), hash...)
-	b.buf = append(b.buf, make([]byte, n-1-len(hash))...)
-	return b.record(start)
+func (b *builder) blank(kind byte, n int) []byte {
+	start := len(b.op.buf)
+	b.op.buf = append(append(b.op.buf, kind), make([]byte, n-1)...)
+	return b.op.record(start)
 }
 
 // event encodes the newest acceptance of the op. older are the events of the
@@ -37,21 +34,16 @@ func (b *builder) event(e *storage.Event, d digest, older []storage.EventKey, re
 	if chunked {
 		b.chunks(e.Body)
 	}
-	key := b.blank(kindEvent, nil, eventKeyLen)
-	start := len(b.buf)
-	b.buf = appendEvent(b.buf, e, chunked)
-	b.op.set(badgerdb.Entry{Key: key, Value: b.record(start)})
+	key := b.blank(kindEvent, eventKeyLen)
+	start := len(b.op.buf)
+	b.op.buf = appendEvent(b.op.buf, e, chunked)
+	b.op.set(entry{key: key, value: b.op.record(start)})
 
-	hash := hash4(e.Type)
-	key = b.blank(kindType, hash[:], typeKeyLen)
-	start = len(b.buf)
-	b.buf = binary.BigEndian.AppendUint32(b.buf, uint32(len(a.endpoints)))
-	b.op.set(badgerdb.Entry{Key: key, Value: b.record(start)})
-
-	key = b.blank(kindID, a.hash[:], idKeyLen)
-	start = len(b.buf)
-	b.buf = appendID(b.buf, d, older)
-	b.op.set(badgerdb.Entry{Key: key, Value: b.record(start)})
+	key = b.blank(kindID, idKeyLen)
+	copy(key[1:], a.hash[:])
+	start = len(b.op.buf)
+	b.op.buf = appendID(b.op.buf, d, older)
+	b.op.set(entry{key: key, value: b.op.record(start)})
 
 	b.deliveries(a, e, replayOf)
 	a.entries = b.op.entries[first:len(b.op.entries):len(b.op.entries)]
@@ -60,11 +52,11 @@ func (b *builder) event(e *storage.Event, d digest, older []storage.EventKey, re
 
 func (b *builder) chunks(body []byte) {
 	for part := range slices.Chunk(body, chunkSize) {
-		key := b.blank(kindChunk, nil, chunkKeyLen)
-		start := len(b.buf)
-		b.buf = append(append(b.buf, recordVersion), part...)
-		b.buf = appendChecksum(b.buf, start)
-		b.op.chunks = append(b.op.chunks, badgerdb.Entry{Key: key, Value: b.record(start)})
+		key := b.blank(kindChunk, chunkKeyLen)
+		start := len(b.op.buf)
+		b.op.buf = append(append(b.op.buf, recordVersion), part...)
+		b.op.buf = appendChecksum(b.op.buf, start)
+		b.op.chunks = append(b.op.chunks, entry{key: key, value: b.op.record(start)})
 		b.op.queued += int64(len(part))
 	}
 }
@@ -84,48 +76,33 @@ func (b *builder) deliveries(a *acceptance, e *storage.Event, replayOf storage.D
 	for _, name := range a.endpoints {
 		tail = appendTail(tail[:0], name, e.ID, e.Type, replayOf)
 		h.tail = tail
-		key := b.blank(kindDelivery, nil, deliveryKeyLen)
-		start := len(b.buf)
-		b.buf = appendDelivery(b.buf, &h)
-		b.op.set(badgerdb.Entry{Key: key, Value: b.record(start), UserMeta: h.meta()})
-
-		hash := hash4(name)
-		b.op.set(badgerdb.Entry{Key: b.blank(kindEndpoint, hash[:], endpointKeyLen)})
-		if a.status == statusFailed {
-			b.op.set(badgerdb.Entry{Key: b.blank(kindFailed, hash[:], endpointKeyLen)})
-		}
+		key := b.blank(kindDelivery, deliveryKeyLen)
+		start := len(b.op.buf)
+		b.op.buf = appendDelivery(b.op.buf, &h)
+		b.op.set(entry{key: key, value: b.op.record(start), meta: h.meta()})
 	}
 }
 
 // stamp writes the event's key wherever it belongs.
 func (a *acceptance) stamp(key storage.EventKey) {
 	a.key = key
-	delivery, endpoint := 0, 0
+	delivery := 0
 	for i := range a.entries {
 		e := &a.entries[i]
-		switch e.Key[0] {
+		switch e.key[0] {
 		case kindEvent:
-			copy(e.Key[1:], key[:])
-		case kindType:
-			copy(e.Key[5:], key[:])
+			copy(e.key[1:], key[:])
 		case kindID:
-			stampID(e.Value, key)
+			stampID(e.value, key)
 		case kindDelivery:
 			id := key.Delivery(delivery)
-			copy(e.Key[1:], id[:])
+			copy(e.key[1:], id[:])
 			delivery++
-		case kindEndpoint:
-			id := key.Delivery(endpoint)
-			copy(e.Key[5:], id[:])
-			endpoint++
-		case kindFailed:
-			id := key.Delivery(endpoint - 1)
-			copy(e.Key[5:], id[:])
 		}
 	}
 	for i := range a.chunks {
-		copy(a.chunks[i].Key[1:], key[:])
-		binary.BigEndian.PutUint16(a.chunks[i].Key[11:], uint16(i))
+		copy(a.chunks[i].key[1:], key[:])
+		binary.BigEndian.PutUint16(a.chunks[i].key[11:], uint16(i))
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/promptreports/caddy-webhooks/storage"
 )
 
 // aLog imitates what Badger writes: transactions of three entries.
@@ -77,61 +75,6 @@ func TestExamineLog(t *testing.T) {
 				err := examineLog(path, boot)
 				if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path)) {
 					t.Errorf("same boot %t: got %v, want %q", boot, err, want)
-				}
-			}
-		})
-	}
-}
-
-// TestLogFormat sees that the log which Badger writes is the one imitated.
-func TestLogFormat(t *testing.T) {
-	t.Parallel()
-	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: limits{tick: -1}})
-	for _, id := range []string{"a", "b", "c"} {
-		accept(t, o, id, "x")
-	}
-	b, err := os.ReadFile(logPath(o.active.Load().dir, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, version := walkLog(b)
-	if n := laterCommits(b[logHeader:]); n != 3 || version != 0 || strings.Trim(string(b[at:]), "\x00") != "" {
-		t.Errorf("got %d commits, the last of which is open as %d, up to %d; want 3 whole ones", n, version, at)
-	}
-	if end := lastEntry(3); string(b[at-len(end):at]) != string(end) {
-		t.Errorf("the last entry: got %x, want %x", b[at-len(end):at], end)
-	}
-}
-
-func BenchmarkExamineTable(b *testing.B) {
-	o, err := Open(filepath.Join(b.TempDir(), "outbox"), Options{limits: limits{tick: -1}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer o.Close()
-	s := o.active.Load()
-	body := []byte(strings.Repeat(`{"id":"evt_123","type":"report.ready"},`, 18))
-	for i := range 20_000 {
-		_ = i
-		if _, err := o.Accept(b.Context(), []storage.NewEvent{{ID: string(rune(i + 1<<15)), Body: body, Endpoints: []string{"x"}}}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	tables, _, err := readManifest(s.dir)
-	if err != nil || len(tables) == 0 {
-		b.Fatalf("got tables %v, %v", tables, err)
-	}
-	path := tableName(s.dir, tables[0])
-	fi, err := os.Stat(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, all := range []bool{false, true} {
-		b.Run(map[bool]string{false: "index", true: "all"}[all], func(b *testing.B) {
-			b.SetBytes(fi.Size())
-			for b.Loop() {
-				if err := examineTable(path, all); err != nil {
-					b.Fatal(err)
 				}
 			}
 		})

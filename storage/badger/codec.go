@@ -200,6 +200,26 @@ func appendEvent(b []byte, e *storage.Event, chunked bool) []byte {
 	return appendChecksum(b, start)
 }
 
+// eventType reads the type alone of a record that was verified.
+func eventType(b []byte) (string, error) {
+	if len(b) < 2+checksumSize {
+		return "", errDamaged
+	}
+	r := reader{b: b[2:]}
+	r.uvarint()
+	r.bytes()
+	return r.string(), r.err()
+}
+
+// eventDeliveries reads the number of deliveries alone.
+func eventDeliveries(b []byte) (int, error) {
+	if len(b) < 2+checksumSize {
+		return 0, errDamaged
+	}
+	r := reader{b: b[2:]}
+	return int(r.uvarint()), r.err()
+}
+
 // decodeEvent reads an event; size is the length of a body that is in chunks.
 func decodeEvent(key storage.EventKey, b []byte) (e *storage.Event, size int, err error) {
 	r, err := openRecord(b)

@@ -296,7 +296,14 @@ func (l *commitLog) end() int64 { return l.ended.Load() }
 // for blocks.
 func (l *commitLog) allocated() int64 { return l.blocks.Load() }
 
-func (l *commitLog) close() error { return l.file.Close() }
+// close gives back the blocks that were allocated ahead.
+func (l *commitLog) close() error {
+	var err error
+	if l.failed == nil && !l.torn {
+		err = l.file.Truncate(l.end())
+	}
+	return errors.Join(err, l.file.Close())
+}
 
 // isNoRoom says whether the disk or a quota is full.
 func isNoRoom(err error) bool {

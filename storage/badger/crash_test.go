@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -33,9 +34,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// childLimits are those of a child that writes, by mode. In mode "pack" it
+// seals and packs all the time.
+var childLimits = map[string]limits{
+	"write": {deliveries: 500, drain: 1},
+	"pack":  {deliveries: 60, drain: 1, tick: time.Millisecond, reserve: -1},
+}
+
 // child accepts and settles for ever and prints what was acknowledged.
 func child(mode, dir string) int {
-	o, err := Open(dir, Options{limits: limits{deliveries: 500, drain: 1}})
+	o, err := Open(dir, Options{limits: childLimits[mode]})
 	if err != nil {
 		fmt.Println("error", err)
 		return 1
@@ -46,34 +54,56 @@ func child(mode, dir string) int {
 		_ = o.Close()
 		return 0
 	}
-	var mu sync.Mutex
-	say := func(what, id string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Println(what, id)
+	w := childWriter{o: o}
+	if mode == "pack" {
+		w.delay = 15
 	}
 	for c := range 8 {
-		go func() {
-			for i := 0; ; i++ {
-				id := fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i)
-				a, err := o.Accept(ctxOfChild, []storage.NewEvent{{ID: id, Type: "t", Body: []byte(id), Endpoints: []string{"x", "y"}}})
-				if err != nil {
-					say("error", err.Error())
-					return
-				}
-				say("accepted", id)
-				if i%2 == 0 {
-					d := a[0].Key.Delivery(0)
-					if err := o.Settle(ctxOfChild, []storage.Settlement{{Delivery: d, Attempt: &storage.Attempt{Number: 1}, Status: storage.StatusDelivered}}); err != nil {
-						say("error", err.Error())
-						return
-					}
-					say("settled", d.String())
-				}
-			}
-		}()
+		go w.run(c)
 	}
 	select {}
+}
+
+type childWriter struct {
+	o *Outbox
+	// delay is how many events later a delivery is settled, by which time its
+	// segment may be packed.
+	delay int
+	mu    sync.Mutex
+}
+
+func (w *childWriter) say(what, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fmt.Println(what, id)
+}
+
+func (w *childWriter) run(c int) {
+	var waiting []storage.DeliveryID
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i)
+		a, err := w.o.Accept(ctxOfChild, []storage.NewEvent{{ID: id, Type: "t", Body: []byte(id), Endpoints: []string{"x", "y"}}})
+		if err != nil {
+			w.say("error", err.Error())
+			return
+		}
+		w.say("accepted", id)
+		if waiting = append(waiting, a[0].Key.Delivery(0)); w.delay > 0 {
+			waiting = append(waiting, a[0].Key.Delivery(1))
+		} else if i%2 != 0 {
+			waiting = waiting[:0]
+		}
+		for len(waiting) > 2*w.delay {
+			d := waiting[0]
+			waiting = waiting[1:]
+			err := w.o.Settle(ctxOfChild, []storage.Settlement{{Delivery: d, Attempt: &storage.Attempt{Number: 1}, Status: storage.StatusDelivered}})
+			if err != nil {
+				w.say("error", err.Error())
+				return
+			}
+			w.say("settled", d.String())
+		}
+	}
 }
 
 func startChild(t *testing.T, mode, dir string) (*exec.Cmd, *bufio.Scanner, io.Closer) {
@@ -102,10 +132,27 @@ func startChild(t *testing.T, mode, dir string) (*exec.Cmd, *bufio.Scanner, io.C
 // must be there.
 func TestKill(t *testing.T) {
 	t.Parallel()
+	for _, test := range []struct {
+		mode          string
+		kills, packed int
+	}{
+		{"write", 4, 0},
+		{"pack", 5, 10},
+	} {
+		t.Run(test.mode, func(t *testing.T) {
+			t.Parallel()
+			killAgainAndAgain(t, test.mode, test.kills, test.packed)
+		})
+	}
+}
+
+// killAgainAndAgain wants that many segments to have been packed.
+func killAgainAndAgain(t *testing.T, mode string, kills, packed int) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "outbox")
 	accepted, settled := map[string]bool{}, map[string]bool{}
-	for round := range 4 {
-		cmd, lines, _ := startChild(t, "write", dir)
+	for round := range kills {
+		cmd, lines, _ := startChild(t, mode, dir)
 		for n := 0; lines.Scan(); n++ {
 			what, id, _ := strings.Cut(lines.Text(), " ")
 			switch what {
@@ -116,7 +163,7 @@ func TestKill(t *testing.T) {
 			default:
 				t.Fatalf("round %d: the process said %q", round, lines.Text())
 			}
-			if n == 700+100*round {
+			if n == 600+100*round {
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
@@ -140,8 +187,15 @@ func TestKill(t *testing.T) {
 			t.Fatalf("settled delivery %s: got %+v, %v", id, d, err)
 		}
 	}
-	if n := len(*o.segments.Load()); n < 3 {
-		t.Errorf("got %d segments, want several, or nothing was tried", n)
+	n := 0
+	for _, s := range *o.segments.Load() {
+		if s.isPacked() {
+			n++
+		}
+	}
+	t.Logf("%d events accepted, %d deliveries settled, %d of %d segments packed", len(accepted), len(settled), n, len(*o.segments.Load()))
+	if len(*o.segments.Load()) < 3 || n < packed {
+		t.Errorf("got %d segments, %d of them packed, want several, or nothing was tried", len(*o.segments.Load()), n)
 	}
 }
 

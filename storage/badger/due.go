@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	badgerdb "github.com/dgraph-io/badger/v4"
-
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
@@ -39,8 +37,8 @@ func (o *Outbox) Due(ctx context.Context, endpoint string, after storage.Positio
 		if firstFresh < 0 && firstLater < 0 {
 			continue
 		}
-		err := s.view(func(txn *badgerdb.Txn) error {
-			q.txn = txn
+		err := s.view(func(v view) error {
+			q.v = v
 			n := len(q.found)
 			if firstFresh >= 0 {
 				if err := q.walkFresh(s, limit-fresh); err != nil {
@@ -108,7 +106,7 @@ func (s *segment) nextDue(endpoint string, v int64, later bool) (from, to int64)
 // dueQuery is one call of Due.
 type dueQuery struct {
 	ctx      context.Context
-	txn      *badgerdb.Txn
+	v        view
 	endpoint string
 	hash     [4]byte
 	after    storage.Position
@@ -135,11 +133,8 @@ func (q *dueQuery) walkLater(s *segment) error {
 }
 
 func (q *dueQuery) walk(s *segment, prefix []byte, later bool, limit int, parse func([]byte) (int64, storage.DeliveryID)) error {
-	opt := badgerdb.DefaultIteratorOptions
-	opt.PrefetchValues = false
-	opt.Prefix = prefix
-	it := q.txn.NewIterator(opt)
-	defer it.Close()
+	c := q.v.cursor(prefix, false)
+	defer c.close()
 	from, to := s.nextDue(q.endpoint, milliAfter(q.after), later)
 	if from < 0 {
 		return nil
@@ -149,18 +144,18 @@ func (q *dueQuery) walk(s *segment, prefix []byte, later bool, limit int, parse 
 		seek = append(seek, q.after.ID[:]...)
 	}
 	end := len(q.found) + limit
-	for it.Seek(seek); it.ValidForPrefix(prefix) && len(q.found) < end; it.Next() {
-		ms, id := parse(it.Item().Key())
+	for c.seek(seek); c.valid() && len(q.found) < end; c.next() {
+		ms, id := parse(c.key())
 		if ms > to {
 			if from, to = s.nextDue(q.endpoint, ms, later); from < 0 {
 				return nil
 			}
 			if from > ms {
-				it.Seek(appendMilli(slices.Clone(prefix), from))
-				if !it.ValidForPrefix(prefix) {
+				c.seek(appendMilli(slices.Clone(prefix), from))
+				if !c.valid() {
 					return nil
 				}
-				ms, id = parse(it.Item().Key())
+				ms, id = parse(c.key())
 			}
 		}
 		if err := q.consider(ms, id, later); err != nil {
@@ -179,8 +174,8 @@ func (q *dueQuery) consider(ms int64, id storage.DeliveryID, later bool) error {
 	if (storage.Position{At: at, ID: id}).Compare(q.after) <= 0 {
 		return nil
 	}
-	item, err := q.txn.Get(deliveryKey(id))
-	if errors.Is(err, badgerdb.ErrKeyNotFound) {
+	it, err := q.v.get(deliveryKey(id))
+	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -190,10 +185,10 @@ func (q *dueQuery) consider(ms int64, id storage.DeliveryID, later bool) error {
 	if later {
 		want |= metaRescheduled
 	}
-	if item.UserMeta() != want {
+	if it.meta() != want {
 		return nil
 	}
-	return item.Value(func(v []byte) error {
+	return it.value(func(v []byte) error {
 		h, err := decodeHead(v)
 		if err != nil {
 			return err

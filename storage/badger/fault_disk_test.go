@@ -3,12 +3,10 @@
 package badger
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +25,7 @@ const smallDisk = 32 << 20
 
 // diskLimits suit a small disk.
 func diskLimits() limits {
-	return limits{deliveries: 1 << 20, memTable: 1 << 20, smallMemTable: 256 << 10, reserve: 6 << 20, tick: 50 * time.Millisecond}
+	return limits{deliveries: 1 << 20, memTable: 256 << 10, reserve: 6 << 20, tick: 50 * time.Millisecond}
 }
 
 // onSmallDisk runs the test again in a process that has a small disk mounted
@@ -53,7 +51,7 @@ func onSmallDisk(t *testing.T, mode string) (string, error) {
 }
 
 // diskChild mounts the disk and does what the mode says.
-func diskChild(mode, dir string) int {
+func diskChild(run func(d *disk) error, dir string) int {
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		fmt.Println("cannot mount:", err)
 		return 3
@@ -62,19 +60,9 @@ func diskChild(mode, dir string) int {
 		fmt.Println("cannot mount:", err)
 		return 3
 	}
-	d := &disk{dir: filepath.Join(dir, "outbox"), foreign: filepath.Join(dir, "foreign"), acked: map[string]storage.EventKey{}}
-	var err error
-	switch mode {
-	case "events", "blind":
-		err = d.fillByEvents(mode == "blind")
-	case "foreign":
-		err = d.fillByForeign()
-	case "settle":
-		err = d.settleUntilRefused()
-	case "start":
-		err = d.startFull()
-	}
-	if err != nil {
+	d := newDisk(filepath.Join(dir, "outbox"))
+	d.foreign = filepath.Join(dir, "foreign")
+	if err := run(d); err != nil {
 		fmt.Println("failed:", err)
 		return 1
 	}
@@ -84,7 +72,7 @@ func diskChild(mode, dir string) int {
 
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"events", "foreign", "settle", "start"} {
+	for _, mode := range []string{"events", "foreign", "settle", "start", "packed", "pack", "pack blindly"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			out, err := onSmallDisk(t, mode)
@@ -96,10 +84,11 @@ func TestDiskFull(t *testing.T) {
 }
 
 // TestDiskFullUnwatched shows that TestDiskFull sees what it guards against:
-// without the watermark the same process dies.
+// without the watermark the same process dies, of what Badger writes through a
+// mapping.
 func TestDiskFullUnwatched(t *testing.T) {
 	t.Parallel()
-	out, err := onSmallDisk(t, "blind")
+	out, err := onSmallDisk(t, "packed blindly")
 	if err == nil || !strings.Contains(out, "SIGBUS") {
 		t.Errorf("got %v, want death by SIGBUS:\n%s", err, excerpt(out))
 	}
@@ -108,19 +97,23 @@ func TestDiskFullUnwatched(t *testing.T) {
 // disk is an outbox on a small disk, and what it acknowledged.
 type disk struct {
 	dir, foreign string
+	limits       limits
+	hook         func() error // of packing
 	o            *Outbox
 	n            int
 	acked        map[string]storage.EventKey
 	settled      []storage.DeliveryID
 }
 
+func newDisk(dir string) *disk {
+	return &disk{dir: dir, limits: diskLimits(), acked: map[string]storage.EventKey{}}
+}
+
 func (d *disk) open(opt Options) (err error) {
 	if opt.MinFree == 0 {
 		opt.MinFree = 4 << 20
 	}
-	blind := opt.limits.blind
-	opt.limits = diskLimits()
-	opt.limits.blind = blind
+	opt.limits, opt.packHook = d.limits, d.hook
 	d.o, err = Open(d.dir, opt)
 	return err
 }
@@ -238,12 +231,8 @@ func (d *disk) check() error {
 	return nil
 }
 
-func (d *disk) fillByEvents(blind bool) error {
-	opt := Options{}
-	if opt.limits.blind = blind; blind {
-		opt.MinFree = 1
-	}
-	if err := d.open(opt); err != nil {
+func (d *disk) fillByEvents() error {
+	if err := d.open(Options{}); err != nil {
 		return err
 	}
 	if err := d.acceptUntilFull(); err != nil {
@@ -314,86 +303,20 @@ func (d *disk) settleUntilRefused() error {
 	return nil
 }
 
-// startFull kills a process and opens its outbox on a full disk.
-func (d *disk) startFull() error {
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), childEnv+"=disk-write:"+d.dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	in := bufio.NewScanner(out)
-	for in.Scan() && len(d.acked) < 1000 {
-		var n int
-		var key []byte
-		if _, err := fmt.Sscanf(in.Text(), "accepted %d %x", &n, &key); err != nil || len(key) != 10 {
-			return fmt.Errorf("the writer said %q", in.Text())
-		}
-		d.acked[fmt.Sprint("event ", n)] = storage.EventKey(key)
-		d.n = 1 << 20
-	}
-	_ = cmd.Process.Kill()
-	_, _ = io.Copy(io.Discard, out)
-	_ = cmd.Wait()
-	if err := d.fillForeign(); err != nil {
-		return err
-	}
-	// With the reserve it opens for settling.
-	if err := d.open(Options{MinFree: 8 << 20}); err != nil {
-		return fmt.Errorf("with a reserve: %w", err)
-	}
-	if err := d.accept(); !errors.Is(err, storage.ErrFull) {
-		return fmt.Errorf("accepting on a full disk: got %w, want ErrFull", err)
-	}
-	if err := d.settle(50); err != nil {
-		return err
-	}
-	if err := d.o.Close(); err != nil {
-		return err
-	}
-	// Without it, it says what it needs.
-	if err := d.fillForeign(); err != nil {
-		return err
-	}
-	err = d.open(Options{})
-	if err == nil || !strings.Contains(err.Error(), "needs") || !errors.Is(err, storage.ErrFull) {
-		return fmt.Errorf("without a reserve: got %w, want an error that says how much it needs", err)
-	}
-	fmt.Println(err)
-	if err := os.Remove(d.foreign); err != nil {
-		return err
-	}
-	if err := d.open(Options{}); err != nil {
-		return err
-	}
-	if err := d.acceptsAgain(); err != nil {
-		return err
-	}
-	return d.check()
-}
-
-// diskWriter accepts for ever and prints the keys.
-func diskWriter(dir string) int {
-	d := &disk{dir: dir, acked: map[string]storage.EventKey{}}
-	if err := d.open(Options{}); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	for {
-		if err := d.accept(); err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		fmt.Printf("accepted %d %x\n", d.n, d.acked[fmt.Sprint("event ", d.n)])
-	}
+// diskModes are what a process with a small disk can do.
+var diskModes = map[string]func(d *disk) error{
+	"events":         (*disk).fillByEvents,
+	"foreign":        (*disk).fillByForeign,
+	"settle":         (*disk).settleUntilRefused,
+	"start":          (*disk).startFull,
+	"packed":         (*disk).settlePacked,
+	"packed blindly": func(d *disk) error { d.limits.blind = true; return d.settlePacked() },
+	"pack":           (*disk).fillWhilePacking,
+	"pack blindly":   func(d *disk) error { d.limits.blind = true; return d.fillWhilePacking() },
 }
 
 func init() {
-	childModes["disk-write"] = diskWriter
-	for _, mode := range []string{"events", "blind", "foreign", "settle", "start"} {
-		childModes["disk-"+mode] = func(dir string) int { return diskChild(mode, dir) }
+	for mode, f := range diskModes {
+		childModes["disk-"+mode] = func(dir string) int { return diskChild(f, dir) }
 	}
 }

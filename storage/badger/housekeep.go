@@ -99,11 +99,8 @@ func (o *Outbox) addSegment() (*segment, error) {
 	s := newSegment(o, n)
 	s.createdAt = o.opt.Now().UnixMilli()
 	s.use.Lock()
-	err := s.open(true)
+	err := s.createJournal()
 	s.use.Unlock()
-	if err == nil {
-		err = syncDir(filepath.Dir(s.dir))
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -113,46 +110,57 @@ func (o *Outbox) addSegment() (*segment, error) {
 		o.segments.Store(&segs)
 		s.use.Lock()
 		defer s.use.Unlock()
-		return nil, errors.Join(err, s.close(), os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.close(), os.Remove(s.logPath()))
 	}
 	return s, nil
 }
 
-// tend closes a sealed segment when it is finished, and takes its big
-// memtables away when it is not for long.
+// tend packs a sealed segment, once nothing in it is pending or it is not
+// expected to be so soon, and closes it when it is finished.
 func (o *Outbox) tend(s *segment) error {
+	s.use.RLock()
+	damaged := s.vet.damaged != nil
+	s.use.RUnlock()
 	s.mu.Lock()
-	sealed, stored := s.sealed, s.stored
+	sealed, packed, stored := s.sealed, s.packed, s.stored
 	since := o.opt.Now().UnixMilli() - s.sealedAt
 	s.mu.Unlock()
-	if !sealed {
+	switch {
+	case !sealed || damaged:
 		return nil
-	}
-	if !o.makeRoom(0) {
-		return nil // closing would flush
-	}
-	if s.finished() && !stored {
-		// The state must not expect a log that closing removes.
-		if err := o.saveState(); err != nil {
-			return err
+	case !packed:
+		if s.finished() || since >= o.opt.limits.drain.Milliseconds() {
+			o.startPacking(s)
 		}
+		return nil
+	case s.finished() && !stored && o.makeRoom(0): // closing flushes
 		return s.finish()
 	}
-	s.use.RLock()
-	shrink := s.db != nil && s.big && since >= o.opt.limits.drain.Milliseconds()
-	s.use.RUnlock()
-	if !shrink {
-		return nil
+	return nil
+}
+
+// startPacking packs the segment beside the housekeeping, one at a time.
+func (o *Outbox) startPacking(s *segment) {
+	now := o.opt.Now().UnixMilli()
+	if o.failure() != nil || now < s.packAfter.Load() || !o.packing.CompareAndSwap(nil, s) {
+		return
 	}
-	if err := o.saveState(); err != nil {
-		return err
+	s.packAfter.Store(now + o.opt.limits.repack.Milliseconds())
+	if o.askSpaceNow(); !o.mayPack(s.journalSize() + o.lowWater()) {
+		o.packing.Store(nil)
+		return
 	}
-	s.use.Lock()
-	defer s.use.Unlock()
-	if err := s.close(); err != nil {
-		return err
+	o.housework.Go(func() {
+		err := o.pack(s)
+		o.packing.Store(nil)
+		if !errors.Is(err, errStopped) {
+			o.report("packing a segment", err)
+		}
+		o.wakeHousekeeper()
+	})
+	if o.opt.limits.tick < 0 {
+		o.housework.Wait() // nobody keeps house but the caller
 	}
-	return s.open(false)
 }
 
 // finish closes a finished segment and keeps its filter of ids in a file, so
@@ -240,7 +248,7 @@ func (o *Outbox) retain() error {
 		if removed == maxRemovals {
 			return nil
 		}
-		if !s.finished() || s == o.active.Load() {
+		if !s.finished() || s == o.active.Load() || s == o.packing.Load() {
 			continue
 		}
 		_, last := s.span()
@@ -279,7 +287,10 @@ func (o *Outbox) remove(s *segment) error {
 	if err := o.saveState(); err != nil {
 		return err
 	}
-	if err := os.Rename(s.dir, s.dir+removingSuffix); err != nil {
+	if err := os.Remove(s.logPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing a segment: %w", err)
+	}
+	if err := os.Rename(s.dir, s.dir+removingSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("removing a segment: %w", err)
 	}
 	if err := os.RemoveAll(s.dir + removingSuffix); err != nil {

@@ -31,6 +31,23 @@ const (
 	idKeyLen       = 1 + 16
 )
 
+// keyLength returns the length of a key of the kind, or zero.
+func keyLength(kind byte) int {
+	switch kind {
+	case kindEvent:
+		return eventKeyLen
+	case kindChunk:
+		return chunkKeyLen
+	case kindDelivery:
+		return deliveryKeyLen
+	case kindAttempt:
+		return attemptKeyLen
+	case kindID:
+		return idKeyLen
+	}
+	return 0
+}
+
 // hash4 spreads endpoints and types over the indexes. Readers compare the
 // real name, so a collision costs time and nothing else.
 func hash4(s string) [4]byte {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	badgerdb "github.com/dgraph-io/badger/v4"
-
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
@@ -53,7 +51,7 @@ func (o *Outbox) List(ctx context.Context, f storage.Filter, req storage.PageReq
 	}
 	page.Deliveries = l.found
 	if l.done && !l.ended {
-		page.Next = cursor(l.before)
+		page.Next = placeCursor(l.before)
 	}
 	return page, nil
 }
@@ -105,28 +103,28 @@ func (l *listing) wants(s *segment) bool {
 }
 
 // segment goes through one segment, newest first.
-func (l *listing) segment(txn *badgerdb.Txn) error {
+func (l *listing) segment(v view) error {
 	if l.filter.EventID != "" {
-		return l.ofEvent(txn)
+		return l.ofEvent(v)
 	}
 	var walks []*backwards
 	defer func() {
 		for _, w := range walks {
-			w.it.Close()
+			w.c.close()
 		}
 	}()
 	for _, prefix := range l.prefixes() {
-		walks = append(walks, newBackwards(txn, prefix, l.start()))
+		walks = append(walks, newBackwards(v, prefix, l.start()))
 	}
 	for !l.done {
 		w := newest(walks)
 		if w == nil {
 			return nil
 		}
-		if err := l.step(txn, w.id(), w.it.Item()); err != nil {
+		if err := l.step(v, w.id(), w.c); err != nil {
 			return err
 		}
-		w.it.Next()
+		w.c.next()
 	}
 	return nil
 }
@@ -170,18 +168,18 @@ func (l *listing) start() storage.DeliveryID {
 
 // step examines what a walk stands on: a delivery or, in the index of types,
 // an event.
-func (l *listing) step(txn *badgerdb.Txn, id storage.DeliveryID, item *badgerdb.Item) error {
+func (l *listing) step(v view, id storage.DeliveryID, c cursor) error {
 	if err := l.ctx.Err(); err != nil {
 		return err
 	}
-	switch item.Key()[0] {
+	switch c.key()[0] {
 	case kindType:
-		return l.deliveriesOf(txn, id.Event())
+		return l.deliveriesOf(v, id.Event())
 	case kindDelivery:
-		return l.examine(id, item)
+		return l.examine(id, c)
 	}
-	record, err := txn.Get(deliveryKey(id))
-	if errors.Is(err, badgerdb.ErrKeyNotFound) {
+	record, err := v.get(deliveryKey(id))
+	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -191,8 +189,8 @@ func (l *listing) step(txn *badgerdb.Txn, id storage.DeliveryID, item *badgerdb.
 }
 
 // ofEvent goes through the events of the public id.
-func (l *listing) ofEvent(txn *badgerdb.Txn) error {
-	_, keys, err := readID(txn, l.event)
+func (l *listing) ofEvent(v view) error {
+	_, keys, err := readID(v, l.event)
 	if err != nil {
 		return err
 	}
@@ -200,31 +198,31 @@ func (l *listing) ofEvent(txn *badgerdb.Txn) error {
 		if l.done {
 			return nil
 		}
-		if err := l.deliveriesOf(txn, k); err != nil {
+		if err := l.deliveriesOf(v, k); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *listing) deliveriesOf(txn *badgerdb.Txn, key storage.EventKey) error {
+func (l *listing) deliveriesOf(v view, key storage.EventKey) error {
 	if key.Delivery(0).Compare(l.start()) >= 0 {
 		return nil
 	}
 	l.examined++
-	w := newBackwards(txn, append([]byte{kindDelivery}, key[:]...), l.start())
-	defer w.it.Close()
+	w := newBackwards(v, append([]byte{kindDelivery}, key[:]...), l.start())
+	defer w.c.close()
 	for !l.done && w.valid() {
-		if err := l.examine(w.id(), w.it.Item()); err != nil {
+		if err := l.examine(w.id(), w.c); err != nil {
 			return err
 		}
-		w.it.Next()
+		w.c.next()
 	}
 	return nil
 }
 
 // examine adds the delivery to the page if the filter admits it.
-func (l *listing) examine(id storage.DeliveryID, item *badgerdb.Item) error {
+func (l *listing) examine(id storage.DeliveryID, it item) error {
 	if id.Compare(l.before) >= 0 {
 		return nil
 	}
@@ -234,8 +232,8 @@ func (l *listing) examine(id storage.DeliveryID, item *badgerdb.Item) error {
 	}
 	l.before = id
 	l.examined++
-	if l.status == 0 || item.UserMeta()&metaStatus == l.status {
-		err := item.Value(func(v []byte) error {
+	if l.status == 0 || it.meta()&metaStatus == l.status {
+		err := it.value(func(v []byte) error {
 			h, err := decodeHead(v)
 			if err != nil || !l.mayAdmit(&h) {
 				return err
@@ -273,17 +271,13 @@ func (l *listing) admits(d *storage.Delivery) bool {
 // backwards walks keys that end with the id of a delivery or an event,
 // greatest first.
 type backwards struct {
-	it     *badgerdb.Iterator
+	c      cursor
 	prefix []byte
 }
 
 // newBackwards starts at the greatest key before the id.
-func newBackwards(txn *badgerdb.Txn, prefix []byte, before storage.DeliveryID) *backwards {
-	opt := badgerdb.DefaultIteratorOptions
-	opt.PrefetchValues = false
-	opt.Reverse = true
-	opt.Prefix = prefix
-	w := &backwards{it: txn.NewIterator(opt), prefix: prefix}
+func newBackwards(v view, prefix []byte, before storage.DeliveryID) *backwards {
+	w := &backwards{c: v.cursor(prefix, true), prefix: prefix}
 	seek := slices.Clone(prefix)
 	switch {
 	case len(prefix) == eventKeyLen: // the deliveries of one event
@@ -297,18 +291,18 @@ func newBackwards(txn *badgerdb.Txn, prefix []byte, before storage.DeliveryID) *
 	default:
 		seek = append(seek, before[:]...)
 	}
-	w.it.Seek(seek)
+	w.c.seek(seek)
 	for w.valid() && w.id().Compare(before) >= 0 {
-		w.it.Next()
+		w.c.next()
 	}
 	return w
 }
 
-func (w *backwards) valid() bool { return w.it.ValidForPrefix(w.prefix) }
+func (w *backwards) valid() bool { return w.c.valid() }
 
 // id is where the walk stands; an event counts as its first delivery.
 func (w *backwards) id() (id storage.DeliveryID) {
-	key := w.it.Item().Key()
+	key := w.c.key()
 	switch key[0] {
 	case kindDelivery:
 		copy(id[:], key[1:])
@@ -335,8 +329,8 @@ func newest(walks []*backwards) (at *backwards) {
 // cursorVersion starts the bytes of a cursor.
 const cursorVersion = 1
 
-// cursor makes the opaque form of a place in a listing.
-func cursor(id storage.DeliveryID) string {
+// placeCursor makes the opaque form of a place in a listing.
+func placeCursor(id storage.DeliveryID) string {
 	b := append([]byte{cursorVersion}, id[:]...)
 	return base64.RawURLEncoding.EncodeToString(appendChecksum(b, 0))
 }

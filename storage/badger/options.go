@@ -52,6 +52,10 @@ type Options struct {
 	// commitHook runs before every commit of a segment's writer and may fail
 	// it; for tests.
 	commitHook func() error
+
+	// packHook runs before packing hands anything over to the database and may
+	// fail it; for tests.
+	packHook func() error
 }
 
 // limits bound a segment and the memory of its database.
@@ -61,15 +65,20 @@ type limits struct {
 	bytes      int64
 	age        time.Duration
 
-	// memTable is the size of the active segment's memtables; a commit holds
-	// at most 15 % of it. smallMemTable is that of the others.
-	memTable, smallMemTable int64
+	// memTable is the size of a database's memtables; a commit to it holds at
+	// most 15 % of that.
+	memTable int64
 
 	// idle is the number of finished segments that stay open for reading.
 	idle int
 
-	// drain is how long a sealed segment keeps its big memtables.
+	// drain is how long a sealed segment in which something is pending stays a
+	// journal.
 	drain time.Duration
+
+	// repack is the time between two attempts to pack a segment, of which the
+	// first failed.
+	repack time.Duration
 
 	// tick is the period of the housekeeper; negative turns it off.
 	tick time.Duration
@@ -83,15 +92,15 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	deliveries:    250_000,
-	bytes:         256 << 20,
-	age:           time.Hour,
-	memTable:      14 << 20,
-	smallMemTable: 1 << 20,
-	idle:          8,
-	drain:         30 * time.Second,
-	tick:          time.Second,
-	reserve:       32 << 20,
+	deliveries: 250_000,
+	bytes:      256 << 20,
+	age:        time.Hour,
+	memTable:   1 << 20,
+	idle:       8,
+	drain:      5 * time.Second,
+	repack:     time.Minute,
+	tick:       time.Second,
+	reserve:    32 << 20,
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -106,9 +115,9 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.limits.bytes, defaultLimits.bytes)
 	def(&o.limits.age, defaultLimits.age)
 	def(&o.limits.memTable, defaultLimits.memTable)
-	def(&o.limits.smallMemTable, defaultLimits.smallMemTable)
 	def(&o.limits.idle, defaultLimits.idle)
 	def(&o.limits.drain, defaultLimits.drain)
+	def(&o.limits.repack, defaultLimits.repack)
 	def(&o.limits.tick, defaultLimits.tick)
 	def(&o.limits.reserve, defaultLimits.reserve)
 	if o.Logger == nil {

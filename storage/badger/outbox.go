@@ -44,6 +44,9 @@ type Outbox struct {
 	lastMilli int64
 	seq       uint32
 
+	// packing is the segment that is being packed, if any.
+	packing atomic.Pointer[segment]
+
 	ids        *claims[idHash]
 	deliveries *claims[storage.DeliveryID]
 

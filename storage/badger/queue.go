@@ -3,11 +3,11 @@ package badger
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	badgerdb "github.com/dgraph-io/badger/v4"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -30,10 +30,10 @@ var errSealed = errors.New("segment is sealed")
 
 // op is what one call wants committed.
 type op struct {
-	entries []badgerdb.Entry
-	// chunks hold long bodies. They are committed before the entries, which
-	// alone make them reachable.
-	chunks []badgerdb.Entry
+	entries []entry
+	// chunks hold long bodies. A database commits them before the entries,
+	// which alone make them reachable.
+	chunks []entry
 
 	// size and count are those of the entries, by Badger's reckoning.
 	size, count int64
@@ -52,6 +52,9 @@ type op struct {
 	// left says who answers for a bounced op; see submit.
 	left atomic.Int32
 
+	// buf holds keys and values of the entries.
+	buf []byte
+
 	err  error
 	done chan struct{} // of capacity 1
 }
@@ -62,16 +65,53 @@ const (
 	leftAbandoned = 2 // the caller went away: the writer cleans up
 )
 
-func newOp(entries int) *op {
-	return &op{entries: make([]badgerdb.Entry, 0, entries), done: make(chan struct{}, 1)}
+var ops = sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
+
+// newOp returns an op with room for so many entries and bytes.
+func newOp(entries, bytes int) *op {
+	p := ops.Get().(*op)
+	p.entries = slices.Grow(p.entries, entries)
+	p.buf = slices.Grow(p.buf, bytes)
+	return p
+}
+
+// Bounds of what is kept for the next op.
+const (
+	keepEntries = 64
+	keepOpBytes = 16 << 10
+)
+
+// recycle gives back an op that was committed, and that nobody looks at any
+// more.
+func (p *op) recycle() {
+	if cap(p.entries) > keepEntries || cap(p.buf) > keepOpBytes {
+		return
+	}
+	clear(p.entries)
+	clear(p.changes)
+	*p = op{
+		entries: p.entries[:0], events: p.events[:0], changes: p.changes[:0],
+		deliveries: p.deliveries[:0], buf: p.buf[:0], done: p.done,
+	}
+	ops.Put(p)
+}
+
+// accept adds an event to the op; what an earlier op had in its place is used
+// again.
+func (p *op) accept(hash idHash, endpoints []string, status byte) *acceptance {
+	n := len(p.events)
+	p.events = slices.Grow(p.events, 1)[:n+1]
+	a := &p.events[n]
+	*a = acceptance{hash: hash, endpoints: append(a.endpoints[:0], endpoints...), status: status}
+	return a
 }
 
 // acceptance is one event of an op and its share of the entries.
 type acceptance struct {
 	key       storage.EventKey
 	hash      idHash
-	entries   []badgerdb.Entry
-	chunks    []badgerdb.Entry
+	entries   []entry
+	chunks    []entry
 	endpoints []string
 	status    byte
 }
@@ -87,16 +127,31 @@ type change struct {
 	record             []byte // of a delivery that stays pending
 }
 
-func (p *op) set(e badgerdb.Entry) {
+func (p *op) set(e entry) {
 	p.entries = append(p.entries, e)
-	p.size += entrySize(&e)
+	p.size += e.size()
 	p.count++
-	p.queued += int64(len(e.Key) + len(e.Value))
+	p.queued += int64(len(e.key) + len(e.value))
 }
 
-// entrySize is how Badger reckons an entry against the size of a batch: key,
-// value, meta, and ten bytes for the version.
-func entrySize(e *badgerdb.Entry) int64 { return int64(len(e.Key) + len(e.Value) + 12) }
+// entry is a record under its key.
+type entry struct {
+	key, value []byte
+	meta       byte
+}
+
+// size is how Badger reckons an entry against the size of a batch: key, value,
+// meta, and ten bytes for the version.
+func (e *entry) size() int64 { return int64(len(e.key) + len(e.value) + 12) }
+
+// derived says whether the entry follows from others.
+func (e *entry) derived() bool {
+	switch e.key[0] {
+	case kindType, kindEndpoint, kindFailed, kindDue:
+		return true
+	}
+	return false
+}
 
 // queue holds what waits for a writer.
 type queue struct {
@@ -165,12 +220,15 @@ func (q *queue) signal() {
 // take waits for ops and returns all there are, or false when the queue is
 // closed and empty. The slice is good until the next take.
 //
-// Acceptances are never kept waiting. While they keep coming, settlements wait
+// Callers that are ready to run, as there are many when the processor is busy,
+// come first: what they push shares the sync. Otherwise acceptances are never
+// kept waiting. While they keep coming, settlements wait
 // a moment for the next one to share its sync, because nobody waits for them
 // but the slots of their endpoints.
 func (q *queue) take() ([]*op, bool) {
 	waited := false
 	for {
+		runtime.Gosched()
 		q.mu.Lock()
 		n := len(q.ops)
 		if n > 0 && (waited || q.closed || q.accepts > 0 || n >= mostPatient || time.Since(q.accepted) > patience) {

@@ -7,47 +7,14 @@ import (
 	"fmt"
 	"slices"
 
-	badgerdb "github.com/dgraph-io/badger/v4"
-
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
-// get reads one value; a missing key is storage.ErrNotFound.
-func get(txn *badgerdb.Txn, key []byte, f func(v []byte) error) error {
-	item, err := txn.Get(key)
-	if errors.Is(err, badgerdb.ErrKeyNotFound) {
-		return storage.ErrNotFound
-	}
-	if err == nil {
-		err = item.Value(f)
-	}
-	if err != nil {
-		return fmt.Errorf("reading record %x: %w", key, err)
-	}
-	return nil
-}
-
-// walk calls f for the keys with the prefix, in order, from the one given on,
-// until f answers false.
-func walk(txn *badgerdb.Txn, prefix, from []byte, f func(item *badgerdb.Item) (bool, error)) error {
-	opt := badgerdb.DefaultIteratorOptions
-	opt.PrefetchValues = false
-	opt.Prefix = prefix
-	it := txn.NewIterator(opt)
-	defer it.Close()
-	for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
-		if more, err := f(it.Item()); err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
 // readID returns the keys kept under a public id, none when there are none.
-func readID(txn *badgerdb.Txn, h idHash) (d digest, keys []storage.EventKey, err error) {
+func readID(v view, h idHash) (d digest, keys []storage.EventKey, err error) {
 	key := append([]byte{kindID}, h[:]...)
-	err = get(txn, key, func(v []byte) (err error) {
-		d, keys, err = decodeID(v)
+	err = get(v, key, func(b []byte) (err error) {
+		d, keys, err = decodeID(b)
 		return err
 	})
 	if errors.Is(err, storage.ErrNotFound) {
@@ -57,24 +24,24 @@ func readID(txn *badgerdb.Txn, h idHash) (d digest, keys []storage.EventKey, err
 }
 
 // readEventRecord reads an event; size is the length of a body kept apart.
-func readEventRecord(txn *badgerdb.Txn, key storage.EventKey) (e *storage.Event, size int, err error) {
-	err = get(txn, eventKey(key), func(v []byte) (err error) {
-		e, size, err = decodeEvent(key, v)
+func readEventRecord(v view, key storage.EventKey) (e *storage.Event, size int, err error) {
+	err = get(v, eventKey(key), func(b []byte) (err error) {
+		e, size, err = decodeEvent(key, b)
 		return err
 	})
 	return e, size, err
 }
 
 // readEvent reads an event with its body.
-func readEvent(txn *badgerdb.Txn, key storage.EventKey) (*storage.Event, error) {
-	e, size, err := readEventRecord(txn, key)
+func readEvent(v view, key storage.EventKey) (*storage.Event, error) {
+	e, size, err := readEventRecord(v, key)
 	if err != nil || size == 0 {
 		return e, err
 	}
 	e.Body = make([]byte, 0, size)
 	prefix := append([]byte{kindChunk}, key[:]...)
-	err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
-		return true, item.Value(func(v []byte) error {
+	err = walk(v, prefix, func(c cursor) (bool, error) {
+		return true, c.value(func(v []byte) error {
 			r, err := openRecord(v)
 			e.Body = append(e.Body, r.b...)
 			return err
@@ -90,8 +57,8 @@ func readEvent(txn *badgerdb.Txn, key storage.EventKey) (*storage.Event, error) 
 }
 
 // readDelivery reads a delivery, and the record of the attempt that ended it.
-func readDelivery(txn *badgerdb.Txn, id storage.DeliveryID) (d *storage.Delivery, ending []byte, err error) {
-	err = get(txn, deliveryKey(id), func(v []byte) error {
+func readDelivery(v view, id storage.DeliveryID) (d *storage.Delivery, ending []byte, err error) {
+	err = get(v, deliveryKey(id), func(v []byte) error {
 		h, err := decodeHead(v)
 		if err == nil {
 			ending = bytes.Clone(h.attempt)
@@ -103,7 +70,7 @@ func readDelivery(txn *badgerdb.Txn, id storage.DeliveryID) (d *storage.Delivery
 }
 
 // view runs f on the segment that holds the event.
-func (o *Outbox) view(key storage.EventKey, f func(txn *badgerdb.Txn) error) error {
+func (o *Outbox) view(key storage.EventKey, f func(v view) error) error {
 	s := o.find(key)
 	if s == nil {
 		return storage.ErrNotFound
@@ -111,24 +78,31 @@ func (o *Outbox) view(key storage.EventKey, f func(txn *badgerdb.Txn) error) err
 	return s.view(f)
 }
 
-// view runs f in a transaction that reads. Badger panics over blocks of a table
-// that were damaged: that ends the transaction and the writing, but not the
-// process.
-func (s *segment) view(f func(txn *badgerdb.Txn) error) (err error) {
-	db, err := s.acquire()
-	if err != nil {
+// view runs f on what the segment holds.
+func (s *segment) view(f func(v view) error) error {
+	if err := s.acquire(); err != nil {
 		return err
 	}
 	defer s.use.RUnlock()
+	return s.read(f)
+}
+
+// read is view for those who hold the segment. Badger panics over blocks of a
+// table that were damaged: that ends the reading and the writing, but not the
+// process.
+func (s *segment) read(f func(v view) error) (err error) {
+	if s.journal != nil {
+		return f(&s.journal.index)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("reading segment %s: %w: %v", s.dir, errDamaged, r)
 			s.o.poison(err)
 		}
 	}()
-	txn := db.NewTransaction(false)
+	txn := s.db.db.NewTransaction(false)
 	defer txn.Discard()
-	return f(txn)
+	return f(tables{txn})
 }
 
 // Event implements storage.Outbox.
@@ -144,8 +118,8 @@ func (o *Outbox) Event(ctx context.Context, key storage.EventKey) (*storage.Even
 }
 
 func (o *Outbox) event(key storage.EventKey) (e *storage.Event, err error) {
-	err = o.view(key, func(txn *badgerdb.Txn) (err error) {
-		e, err = readEvent(txn, key)
+	err = o.view(key, func(v view) (err error) {
+		e, err = readEvent(v, key)
 		return err
 	})
 	return e, err
@@ -164,10 +138,10 @@ func (o *Outbox) Delivery(ctx context.Context, id storage.DeliveryID) (*storage.
 }
 
 func (o *Outbox) delivery(id storage.DeliveryID, withAttempts bool) (d *storage.Delivery, as []storage.Attempt, err error) {
-	err = o.view(id.Event(), func(txn *badgerdb.Txn) (err error) {
+	err = o.view(id.Event(), func(v view) (err error) {
 		var ending []byte
-		if d, ending, err = readDelivery(txn, id); err == nil && withAttempts {
-			as, err = readAttempts(txn, d, ending)
+		if d, ending, err = readDelivery(v, id); err == nil && withAttempts {
+			as, err = readAttempts(v, d, ending)
 		}
 		return err
 	})
@@ -179,7 +153,7 @@ func (o *Outbox) delivery(id storage.DeliveryID, withAttempts bool) (d *storage.
 
 // readAttempts reads a delivery's attempts, the last of which is the ending
 // where there is one.
-func readAttempts(txn *badgerdb.Txn, d *storage.Delivery, ending []byte) (as []storage.Attempt, err error) {
+func readAttempts(v view, d *storage.Delivery, ending []byte) (as []storage.Attempt, err error) {
 	add := func(v []byte) error {
 		a, err := decodeAttempt(v)
 		as = append(as, a)
@@ -187,7 +161,7 @@ func readAttempts(txn *badgerdb.Txn, d *storage.Delivery, ending []byte) (as []s
 	}
 	if len(ending) == 0 || d.Attempts > 1 {
 		prefix := append([]byte{kindAttempt}, d.ID[:]...)
-		err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) { return true, item.Value(add) })
+		err = walk(v, prefix, func(c cursor) (bool, error) { return true, c.value(add) })
 	}
 	if err == nil && len(ending) > 0 {
 		err = add(ending)
@@ -211,16 +185,16 @@ func (o *Outbox) EventByID(ctx context.Context, id string) (*storage.Event, []st
 		if !s.mayHold(h) {
 			continue
 		}
-		err := s.view(func(txn *badgerdb.Txn) error {
-			_, keys, err := readID(txn, h)
+		err := s.view(func(v view) error {
+			_, keys, err := readID(v, h)
 			if err != nil || len(keys) == 0 {
 				return err
 			}
-			if newest, err = readEvent(txn, keys[len(keys)-1]); err != nil {
+			if newest, err = readEvent(v, keys[len(keys)-1]); err != nil {
 				return err
 			}
 			for _, k := range keys {
-				if all, err = appendDeliveries(txn, all, k); err != nil {
+				if all, err = appendDeliveries(v, all, k); err != nil {
 					return err
 				}
 			}
@@ -236,11 +210,11 @@ func (o *Outbox) EventByID(ctx context.Context, id string) (*storage.Event, []st
 	return newest, slices.Clip(all), nil
 }
 
-func appendDeliveries(txn *badgerdb.Txn, all []storage.Delivery, key storage.EventKey) ([]storage.Delivery, error) {
+func appendDeliveries(v view, all []storage.Delivery, key storage.EventKey) ([]storage.Delivery, error) {
 	prefix := append([]byte{kindDelivery}, key[:]...)
-	err := walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
-		id := storage.DeliveryID(item.Key()[1:])
-		return true, item.Value(func(v []byte) error {
+	err := walk(v, prefix, func(c cursor) (bool, error) {
+		id := storage.DeliveryID(c.key()[1:])
+		return true, c.value(func(v []byte) error {
 			h, err := decodeHead(v)
 			if err != nil {
 				return err

@@ -9,9 +9,9 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
-	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/storage"
@@ -50,6 +50,9 @@ func (o *Outbox) recover() error {
 	}
 	if o.failure() == nil {
 		dropOrphans(segs)
+		if !o.makeRoom(slack) { // for the state
+			return o.lackOfRoom(slack)
+		}
 		if err := o.activate(); err != nil {
 			return err
 		}
@@ -58,37 +61,31 @@ func (o *Outbox) recover() error {
 	return nil
 }
 
-// listSegments lines up the directories with the state. Those left by a
-// removal that was cut off are removed.
+// listSegments lines up the files with the state. Those left by a removal or
+// a packing that was cut off are removed.
 func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []error, err error) {
-	root := filepath.Join(o.dir, segmentsDir)
-	entries, err := os.ReadDir(root)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing segments: %w", err)
-	}
 	known := make(map[uint32]segmentState, len(st.Segments))
 	newest := uint32(0)
 	for _, s := range st.Segments {
 		known[s.N] = s
 		newest = max(newest, s.N)
 	}
-	for _, e := range entries {
-		path := filepath.Join(root, e.Name())
-		n, err := strconv.ParseUint(e.Name(), 16, 32)
-		_, isKnown := known[uint32(n)]
-		switch {
-		case isRemoving(e.Name()), err == nil && found && !isKnown && uint32(n) < newest:
-			if err := os.RemoveAll(path); err != nil {
-				return nil, nil, fmt.Errorf("removing a segment: %w", err)
-			}
-			continue
-		case err != nil || segmentName(uint32(n)) != e.Name():
-			continue
+	files, err := o.listFiles(func(n uint32) bool {
+		_, isKnown := known[n]
+		return found && !isKnown && n < newest
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for n, f := range files {
+		s := newSegment(o, n)
+		st, seg := st, known[n]
+		s.recall(seg)
+		s.expect(st, seg)
+		if err := s.chooseForm(f, seg); err != nil {
+			return nil, nil, err
 		}
-		s := newSegment(o, uint32(n))
-		s.recall(known[uint32(n)])
-		s.expect(st, known[uint32(n)])
-		delete(known, uint32(n))
+		delete(known, n)
 		segs = append(segs, s)
 	}
 	for n := range known {
@@ -99,6 +96,54 @@ func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []e
 	}
 	slices.SortFunc(segs, func(a, b *segment) int { return int(a.n) - int(b.n) })
 	return segs, losses, nil
+}
+
+// formsFound says which of a segment's two forms there are.
+type formsFound struct{ journal, database bool }
+
+// listFiles finds the segments, and removes those that are to be gone.
+func (o *Outbox) listFiles(gone func(n uint32) bool) (map[uint32]formsFound, error) {
+	root := filepath.Join(o.dir, segmentsDir)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil, fmt.Errorf("listing segments: %w", err)
+	}
+	files := make(map[uint32]formsFound)
+	for _, e := range entries {
+		name, isJournal := strings.CutSuffix(e.Name(), logSuffix)
+		n, err := strconv.ParseUint(name, 16, 32)
+		isSegment := err == nil && segmentName(uint32(n)) == name
+		switch {
+		case isRemoving(e.Name()), isSegment && gone(uint32(n)):
+			if err := os.RemoveAll(filepath.Join(root, e.Name())); err != nil {
+				return nil, fmt.Errorf("removing a segment: %w", err)
+			}
+		case isSegment:
+			f := files[uint32(n)]
+			f.journal = f.journal || isJournal
+			f.database = f.database || !isJournal
+			files[uint32(n)] = f
+		}
+	}
+	return files, nil
+}
+
+// chooseForm settles which form counts where there are both: the journal,
+// until the state says that it was packed.
+func (s *segment) chooseForm(f formsFound, st segmentState) error {
+	s.packed = st.Journal == 0 && (st.N != 0 || !f.journal)
+	s.journalEnd = st.Journal
+	switch {
+	case s.packed && f.journal:
+		if err := os.Remove(s.logPath()); err != nil {
+			return fmt.Errorf("removing a journal that was packed: %w", err)
+		}
+	case !s.packed && f.journal && f.database:
+		if err := os.RemoveAll(s.dir); err != nil {
+			return fmt.Errorf("removing what was not packed to the end: %w", err)
+		}
+	}
+	return nil
 }
 
 // recall takes over what the state says; a finished segment needs no more.
@@ -131,7 +176,7 @@ func (o *Outbox) loadSegments(segs []*segment) error {
 	for i := range errs {
 		wg.Go(func() {
 			for s := range work {
-				if err := o.load(s, s == segs[len(segs)-1] && !s.sealed); err != nil {
+				if err := o.load(s); err != nil {
 					errs[i] = errors.Join(errs[i], err)
 				}
 			}
@@ -147,17 +192,17 @@ func (o *Outbox) loadSegments(segs []*segment) error {
 	return errors.Join(errs...)
 }
 
-func (o *Outbox) load(s *segment, big bool) error {
+func (o *Outbox) load(s *segment) error {
 	s.use.Lock()
-	err := s.open(big)
+	err := s.open()
 	s.use.Unlock()
 	if s.vet.damaged != nil {
 		return nil //nolint:nilerr // compare tells of the damage, of all segments at once
 	}
-	if err != nil {
-		return err
+	if err == nil && s.packed {
+		err = s.view(s.scan)
 	}
-	if err := s.view(s.scan); err != nil {
+	if err != nil {
 		return fmt.Errorf("examining segment %s: %w", s.dir, err)
 	}
 	o.pending.Add(int64(s.counts[statusPending]))
@@ -166,13 +211,13 @@ func (o *Outbox) load(s *segment, big bool) error {
 
 // scan counts what the segment holds: events by the index of types, whose
 // keys are short, public ids for the filter, deliveries by their user meta.
-func (s *segment) scan(txn *badgerdb.Txn) error {
+func (s *segment) scan(v view) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	promised := 0
 	prefix := []byte{kindType}
-	err := walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
-		key := storage.EventKey(item.Key()[5:])
+	err := walk(v, prefix, func(c cursor) (bool, error) {
+		key := storage.EventKey(c.key()[5:])
 		if s.events == 0 || compareKeys(key, s.first) < 0 {
 			s.first = key
 		}
@@ -180,11 +225,8 @@ func (s *segment) scan(txn *badgerdb.Txn) error {
 			s.last = key
 		}
 		s.events++
-		return true, item.Value(func(v []byte) error {
-			if len(v) != 4 {
-				return errDamaged
-			}
-			promised += int(binary.BigEndian.Uint32(v))
+		return true, c.value(func(b []byte) error {
+			promised += int(binary.BigEndian.Uint16(b))
 			return nil
 		})
 	})
@@ -193,47 +235,26 @@ func (s *segment) scan(txn *badgerdb.Txn) error {
 	}
 	s.reach = s.last
 	prefix = []byte{kindID}
-	err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
-		s.ids.add(idHash(item.Key()[1:]))
-		return true, nil
+	err = walk(v, prefix, func(c cursor) (bool, error) {
+		return true, c.value(func(b []byte) error {
+			return eachID(b, func(h idHash, _ []byte) { s.ids.add(h) })
+		})
 	})
 	if err != nil {
 		return err
 	}
 	prefix = []byte{kindDelivery}
 	deliveries := 0
-	err = walk(txn, prefix, prefix, func(item *badgerdb.Item) (bool, error) {
+	err = walk(v, prefix, func(c cursor) (bool, error) {
 		deliveries++
-		return true, s.scanDelivery(item)
+		id := storage.DeliveryID(c.key()[1:])
+		if c.meta()&metaStatus != statusPending {
+			return true, s.countDelivery(id, c.meta(), nil)
+		}
+		return true, c.value(func(b []byte) error { return s.countDelivery(id, c.meta(), b) })
 	})
 	s.short = promised - deliveries
 	return err
-}
-
-func (s *segment) scanDelivery(item *badgerdb.Item) error {
-	status := item.UserMeta() & metaStatus
-	if status == 0 || int(status) >= len(s.counts) {
-		return errDamaged
-	}
-	s.counts[status]++
-	if status != statusPending {
-		return nil
-	}
-	id := storage.DeliveryID(item.Key()[1:])
-	return item.Value(func(v []byte) error {
-		h, err := decodeHead(v)
-		if err != nil {
-			return err
-		}
-		name := h.endpoint()
-		b := s.pending[string(name)]
-		if b == nil {
-			b = new(backlog)
-			s.pending[string(name)] = b
-		}
-		b.add(id.Event().Milli(), h.next == 0, h.due(id))
-		return nil
-	})
 }
 
 // compare finds what is missing: below the high-water mark, in the unbroken
@@ -303,13 +324,13 @@ func (o *Outbox) resumeKeys(st state, segs []*segment) {
 // activate finds or makes the segment for new events.
 func (o *Outbox) activate() error {
 	segs := *o.segments.Load()
-	if n := len(segs); n > 0 && !segs[n-1].sealed {
-		// A crash right after the change-over leaves two that are not sealed.
-		for _, s := range segs[:n-1] {
-			s.sealed = true
+	for i, s := range segs {
+		if !s.sealed && !s.packed && i == len(segs)-1 {
+			o.active.Store(s)
+			return o.saveState()
 		}
-		o.active.Store(segs[n-1])
-		return o.saveState()
+		// A crash right after the change-over leaves two that are not sealed.
+		s.sealed = true
 	}
 	s, err := o.addSegment()
 	if err != nil {

@@ -54,15 +54,17 @@ func (o *Outbox) Replay(ctx context.Context, of storage.DeliveryID) (*storage.De
 // error is errSealed.
 func (o *Outbox) replay(ctx context.Context, e *storage.Event, d *storage.Delivery, hash idHash) (*op, error) {
 	s := o.active.Load()
-	db, err := s.acquire()
-	if err != nil {
+	if err := s.acquire(); err != nil {
 		o.ids.release([]idHash{hash})
 		return nil, err
 	}
 	defer s.use.RUnlock()
-	txn := db.NewTransaction(false)
-	sum, older, err := readID(txn, hash)
-	txn.Discard()
+	var sum digest
+	var older []storage.EventKey
+	err := s.read(func(v view) (err error) {
+		sum, older, err = readID(v, hash)
+		return err
+	})
 	if err == nil && len(older) == 0 {
 		var kept *keptEvent
 		if kept, err = o.lookup(hash, s); kept != nil {
@@ -74,10 +76,10 @@ func (o *Outbox) replay(ctx context.Context, e *storage.Event, d *storage.Delive
 	}
 	copyOf := *e
 	copyOf.Deliveries = 1
-	p := newOp(5)
+	p := newOp(3, 512+len(e.Body))
 	p.ids = []idHash{hash}
-	p.events = append(p.events, acceptance{hash: hash, endpoints: []string{d.Endpoint}, status: statusPending})
-	b := builder{op: p, buf: make([]byte, 0, 512+len(e.Body))}
+	p.accept(hash, []string{d.Endpoint}, statusPending)
+	b := builder{op: p}
 	b.event(&copyOf, sum, older, d.ID)
 	if err == nil {
 		err = o.admit(p)

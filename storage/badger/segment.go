@@ -9,25 +9,30 @@ import (
 	"sync/atomic"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
-// segment is one database and what is kept in memory about it.
+// segment is a stretch of the outbox: first a journal, then a database; and
+// what is kept in memory about it.
 type segment struct {
 	o   *Outbox
 	n   uint32
 	dir string
 
-	// use is read-locked by whoever works with db and w, and locked to open
-	// or close them. No goroutine locks it twice.
+	// use is read-locked by whoever works with journal, db and w, and locked
+	// to open or close them. No goroutine locks it twice.
 	use      sync.RWMutex
-	db       *badgerdb.DB // nil while closed
+	journal  *journal  // nil when packed
+	db       *database // nil while a journal, or closed
 	w        *writer
-	big      bool
 	memTable int64
 
 	lastUsed atomic.Int64
+
+	// packAfter is when packing may be tried again, in milliseconds.
+	packAfter atomic.Int64
 
 	// stuck is the number of a log that cannot be flushed.
 	stuck atomic.Int64
@@ -57,6 +62,10 @@ type segment struct {
 	removed   bool
 	stored    bool // its ids are in a file beside the database
 	sealed    bool
+	// packed says that it is a database, and journalEnd, while it is not, up
+	// to which place its log is synced.
+	packed     bool
+	journalEnd int64
 	// sealedAt and createdAt are in milliseconds.
 	sealedAt, createdAt int64
 }
@@ -80,66 +89,68 @@ func newSegment(o *Outbox, n uint32) *segment {
 
 func segmentName(n uint32) string { return fmt.Sprintf("%08x", n) }
 
-// acquire returns the database, opening it if need be. The caller calls
-// s.use.RUnlock when done, and does not keep the database.
-func (s *segment) acquire() (*badgerdb.DB, error) {
+// acquire sees to it that the segment is open. The caller calls
+// s.use.RUnlock when done.
+func (s *segment) acquire() error {
 	for {
 		s.use.RLock()
-		if s.db != nil {
+		if s.journal != nil || s.db != nil {
 			s.lastUsed.Store(s.o.opt.Now().UnixNano())
-			return s.db, nil
+			return nil
 		}
 		s.use.RUnlock()
 		s.use.Lock()
-		err := s.open(false)
+		err := s.open()
 		s.use.Unlock()
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
 
-// open opens the database with big or small memtables; use is locked.
-func (s *segment) open(big bool) error {
-	if s.db != nil {
+// open opens the database, or reads the journal if the segment still is one;
+// use is locked.
+func (s *segment) open() error {
+	if s.journal != nil || s.db != nil {
 		return nil
 	}
 	if s.isRemoved() {
 		return storage.ErrNotFound
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("creating a segment: %w", err)
+	if !s.isPacked() {
+		return s.openJournal()
 	}
-	lim := &s.o.opt.limits
-	size := lim.smallMemTable
-	if big {
-		size = lim.memTable
-	}
-	size = max(size, unflushed(s.dir))
-	if err := s.mayOpen(size, big); err != nil {
+	size := max(s.o.opt.limits.memTable, unflushed(s.dir))
+	if err := s.mayOpen(size); err != nil {
 		return err
 	}
 	if err := s.examine(); err != nil {
 		return err
 	}
+	db, err := openBadger(s.dir, size, s.o.opt.Logger)
+	if err != nil {
+		return fmt.Errorf("opening segment %s: %w", s.dir, err)
+	}
 	s.memTable = size
-	opt := databaseOptions(s.dir, size, s.o.opt.Logger)
+	d, err := newDatabase(s, db)
+	if err != nil {
+		_ = db.Close()
+		return err
+	}
+	s.db = d
+	s.w = newWriter(s.o, s, d)
+	return nil
+}
+
+func openBadger(dir string, memTable int64, log *zap.Logger) (*badgerdb.DB, error) {
+	opt := databaseOptions(dir, memTable, log)
 	db, err := badgerdb.Open(opt)
 	if err != nil {
 		// A kill while a write-ahead log was created leaves it without
 		// content; the first attempt to open it fails and repairs it.
 		db, err = badgerdb.Open(opt)
 	}
-	if err != nil {
-		return fmt.Errorf("opening segment %s: %w", s.dir, err)
-	}
-	w, err := newWriter(s.o, s, db)
-	if err != nil {
-		_ = db.Close()
-		return err
-	}
-	s.db, s.w, s.big = db, w, big
-	return nil
+	return db, err
 }
 
 // unflushed returns the memtable size that write-ahead logs left by an
@@ -155,8 +166,14 @@ func unflushed(dir string) int64 {
 	return size
 }
 
-// close ends the writer and closes the database; use is locked.
+// close ends the writer and closes what is open; use is locked.
 func (s *segment) close() error {
+	if s.journal != nil {
+		s.w.stop()
+		err := s.journal.close()
+		s.journal, s.w = nil, nil
+		return err
+	}
 	if s.db == nil {
 		return nil
 	}
@@ -167,17 +184,21 @@ func (s *segment) close() error {
 		return fmt.Errorf("closing segment %s: its tables cannot be written", s.dir)
 	}
 	s.w.stop()
-	err := s.db.Close()
+	err := s.db.close()
 	s.db, s.w = nil, nil
 	s.memory.end()
 	s.noteTables()
-	s.mu.Lock()
-	s.recent = recent{}
-	s.mu.Unlock()
+	s.forgetRecent()
 	if err != nil {
 		return fmt.Errorf("closing segment %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+func (s *segment) forgetRecent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent = recent{}
 }
 
 // takeRecent returns the record of a pending delivery if it is in memory.
@@ -185,6 +206,12 @@ func (s *segment) takeRecent(id storage.DeliveryID) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.recent.take(id)
+}
+
+func (s *segment) isPacked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.packed
 }
 
 func (s *segment) isRemoved() bool {
@@ -207,10 +234,23 @@ func (s *segment) staged(events []acceptance) {
 	}
 }
 
+// unstaged takes back what was staged since the last commit.
+func (s *segment) unstaged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reach = s.last
+	if s.events == 0 {
+		s.first = storage.EventKey{}
+	}
+}
+
 // applied takes a committed group into the counts.
 func (s *segment) applied(group []*op) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.journal != nil {
+		s.journalEnd = s.journal.log.end()
+	}
 	total := 0
 	for _, p := range group {
 		for i := range p.events {
@@ -236,8 +276,8 @@ func (s *segment) accepted(a *acceptance) int {
 		s.backlog(name).add(ms, true, ms)
 	}
 	for i := range a.entries {
-		if e := &a.entries[i]; e.Key[0] == kindDelivery {
-			s.recent.put(storage.DeliveryID(e.Key[1:]), e.Value)
+		if e := &a.entries[i]; e.key[0] == kindDelivery {
+			s.recent.put(storage.DeliveryID(e.key[1:]), e.value)
 		}
 	}
 	return len(a.endpoints)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,12 +29,6 @@ func (o *Outbox) numbers() (all []uint32) {
 		all = append(all, s.n)
 	}
 	return all
-}
-
-func isOpen(s *segment) bool {
-	s.use.RLock()
-	defer s.use.RUnlock()
-	return s.db != nil
 }
 
 // fill accepts events until the active segment is another.
@@ -68,35 +63,33 @@ func TestSealingAndRetention(t *testing.T) {
 			}
 		}
 	}
+	c.advance(time.Second)
+	o.tidy()
+	if got, want := formsOf(o), "1:closed 2:journal 3:closed 4:closed 5:journal"; got != want {
+		t.Errorf("while deliveries may still end: got %s, want %s", got, want)
+	}
 	c.advance(2 * time.Minute)
 	o.tidy()
-	segs := *o.segments.Load()
-	for i, want := range []bool{false, true, false, false, true} {
-		if got := isOpen(segs[i]); got != want {
-			t.Errorf("segment %d open: got %v, want %v", segs[i].n, got, want)
-		}
+	if got, want := formsOf(o), "1:closed 2:closed 3:closed 4:closed 5:journal"; got != want {
+		t.Errorf("after the drain: got %s, want %s", got, want)
 	}
-	if segs[1].big {
-		t.Error("a sealed segment keeps big memtables")
-	}
-	// Reading opens closed ones, and housekeeping closes all but one again.
+	// Reading opens closed ones, and housekeeping closes all finished but one
+	// again.
 	for _, keys := range segments {
 		if _, err := o.Event(t.Context(), keys[0]); err != nil {
 			t.Fatalf("reading from a closed segment: %v", err)
 		}
 	}
+	if got, want := formsOf(o), "1:open 2:open 3:open 4:open 5:journal"; got != want {
+		t.Errorf("after reading: got %s, want %s", got, want)
+	}
+	c.advance(time.Second)
 	if got, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "s0-0", Body: []byte("s0-0")}}); err != nil || !got[0].Duplicate {
 		t.Errorf("an id of a closed segment: got %v, %v, want a duplicate", got, err)
 	}
 	o.tidy()
-	closed := 0
-	for _, s := range segs {
-		if !isOpen(s) {
-			closed++
-		}
-	}
-	if closed != 2 {
-		t.Errorf("got %d closed segments, want 2", closed)
+	if got, want := formsOf(o), "1:open 2:open 3:closed 4:closed 5:journal"; got != want {
+		t.Errorf("after housekeeping: got %s, want %s: the one read last, and the unfinished one", got, want)
 	}
 	c.advance(25 * time.Hour)
 	o.tidy()
@@ -196,16 +189,22 @@ func TestClockGoesBack(t *testing.T) {
 	}
 }
 
+// TestTooLarge asks for more than one commit of a journal can hold.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{})
-	names := make([]string, 60_000)
+	id := strings.Repeat("a", maxJournalOp/1000) // stands in every delivery
+	names := make([]string, 1001)
 	for i := range names {
 		names[i] = fmt.Sprint(i)
 	}
-	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "a", Endpoints: names}})
+	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: id, Endpoints: names}})
 	if !errors.Is(err, storage.ErrTooLarge) {
 		t.Errorf("got error %v, want ErrTooLarge", err)
 	}
-	accept(t, o, "a", "x")
+	accept(t, o, id, "x")
+	if n := o.Usage().Pending; n != 1 {
+		t.Errorf("pending: got %d, want 1", n)
+	}
+	wantWhole(t, o)
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	badgerdb "github.com/dgraph-io/badger/v4"
-
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
@@ -48,33 +46,34 @@ func (o *Outbox) Settle(ctx context.Context, settlements []storage.Settlement) e
 }
 
 func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.Settlement) error {
-	ids := make([]storage.DeliveryID, len(settlements))
+	p := newOp(3*len(settlements), 0)
 	for i := range settlements {
-		ids[i] = settlements[i].Delivery
+		p.deliveries = append(p.deliveries, settlements[i].Delivery)
 	}
-	if err := o.deliveries.wait(ctx, ids); err != nil {
+	if err := o.deliveries.wait(ctx, p.deliveries); err != nil {
 		return err
 	}
 	err := o.settleRoom(settlements)
 	if err == nil {
 		err = o.unstore(s)
 	}
-	var db *badgerdb.DB
 	if err == nil {
-		db, err = s.acquire()
+		err = s.acquire()
 	}
 	if err != nil {
-		o.deliveries.release(ids)
+		o.deliveries.release(p.deliveries)
 		return err
 	}
 	defer s.use.RUnlock()
-	p := newOp(3 * len(settlements))
-	p.deliveries = ids
-	if err := p.settlements(s, db, settlements); err != nil {
-		o.deliveries.release(ids)
+	if err := p.settlements(s, settlements); err != nil {
+		o.deliveries.release(p.deliveries)
 		return err
 	}
-	return o.submit(ctx, s, p)
+	if err := o.submit(ctx, s, p); err != nil {
+		return err
+	}
+	p.recycle()
+	return nil
 }
 
 // unstore makes the state forget that a segment is finished before anything
@@ -96,10 +95,9 @@ func (o *Outbox) unstore(s *segment) error {
 	return err
 }
 
-// settlements encodes all of them.
-func (p *op) settlements(s *segment, db *badgerdb.DB, settlements []storage.Settlement) error {
-	p.changes = make([]change, 0, len(settlements))
-	var txn *badgerdb.Txn // made when something must be read
+// settlements encodes all of them; the segment's use is held.
+func (p *op) settlements(s *segment, settlements []storage.Settlement) error {
+	p.changes = slices.Grow(p.changes, len(settlements))
 	for i := range settlements {
 		c := &settlements[i]
 		status := statusByte(c.Status)
@@ -112,12 +110,10 @@ func (p *op) settlements(s *segment, db *badgerdb.DB, settlements []storage.Sett
 			}
 			continue
 		}
-		if txn == nil {
-			txn = db.NewTransaction(false)
-			defer txn.Discard()
-		}
-		err := get(txn, deliveryKey(c.Delivery), func(record []byte) error {
-			return p.settlement(c, status, record)
+		err := s.read(func(v view) error {
+			return get(v, deliveryKey(c.Delivery), func(record []byte) error {
+				return p.settlement(c, status, record)
+			})
 		})
 		if err != nil {
 			return err
@@ -149,9 +145,9 @@ func (p *op) rewrite(s *storage.Settlement, status byte, h head) {
 	if a := s.Attempt; a != nil {
 		size += 2*(192+len(a.Body)) + 128*len(a.Header)
 	}
-	w := entryWriter{op: p, buf: make([]byte, 0, size)}
+	p.buf = slices.Grow(p.buf, size)
 	if len(h.attempt) > 0 { // it was ended before
-		w.entry(appendAttemptKey(w.buf, id, h.attempts), func(b []byte) []byte { return append(b, h.attempt...) }, 0)
+		p.put(appendAttemptKey(p.buf, id, h.attempts), func(b []byte) []byte { return append(b, h.attempt...) }, 0)
 		h.attempt = nil
 	}
 	h.status = status
@@ -166,47 +162,41 @@ func (p *op) rewrite(s *storage.Settlement, status byte, h head) {
 		h.last = micro(a.StartedAt)
 		encode := func(b []byte) []byte { return appendAttempt(b, a) }
 		if status == statusPending {
-			w.entry(appendAttemptKey(w.buf, id, h.attempts), encode, 0)
+			p.put(appendAttemptKey(p.buf, id, h.attempts), encode, 0)
 		} else {
-			h.attempt = w.bytes(encode)
+			h.attempt = p.encode(encode)
 		}
 	}
-	record := w.entry(append(append(w.buf, kindDelivery), id[:]...), func(b []byte) []byte { return appendDelivery(b, &h) }, h.meta())
+	record := p.put(append(append(p.buf, kindDelivery), id[:]...), func(b []byte) []byte { return appendDelivery(b, &h) }, h.meta())
 	c.newFresh, c.newDue = h.next == 0, h.due(id)
 	if status == statusPending {
 		c.record = record
 	}
 	if status == statusFailed && c.oldStatus != statusFailed {
-		w.entry(appendIndexKey(w.buf, kindFailed, hash4(c.endpoint), id), nil, 0)
+		p.put(appendIndexKey(p.buf, kindFailed, hash4(c.endpoint), id), nil, 0)
 	}
 	if h.next != 0 {
-		w.entry(appendDueKey(w.buf, hash4(c.endpoint), h.next, id), nil, 0)
+		p.put(appendDueKey(p.buf, hash4(c.endpoint), h.next, id), nil, 0)
 	}
 	p.changes = append(p.changes, c)
 }
 
-// entryWriter encodes the entries of an op one after the other.
-type entryWriter struct {
-	op  *op
-	buf []byte
+// encode appends something to the op's buffer and returns it.
+func (p *op) encode(appendTo func([]byte) []byte) []byte {
+	start := len(p.buf)
+	p.buf = appendTo(p.buf)
+	return p.record(start)
 }
 
-// bytes appends something and returns it.
-func (w *entryWriter) bytes(appendTo func([]byte) []byte) []byte {
-	start := len(w.buf)
-	w.buf = appendTo(w.buf)
-	return slices.Clip(w.buf[start:])
-}
-
-// entry adds an entry whose key was just appended to the buffer, and returns
-// its value.
-func (w *entryWriter) entry(withKey []byte, value func([]byte) []byte, meta byte) []byte {
-	key := slices.Clip(withKey[len(w.buf):])
-	w.buf = withKey
+// put adds an entry whose key was just appended to the op's buffer, and
+// returns its value.
+func (p *op) put(withKey []byte, value func([]byte) []byte, meta byte) []byte {
+	key := slices.Clip(withKey[len(p.buf):])
+	p.buf = withKey
 	var v []byte
 	if value != nil {
-		v = w.bytes(value)
+		v = p.encode(value)
 	}
-	w.op.set(badgerdb.Entry{Key: key, Value: v, UserMeta: meta})
+	p.set(entry{key: key, value: v, meta: meta})
 	return v
 }

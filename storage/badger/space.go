@@ -69,9 +69,8 @@ func (o *Outbox) ask(now int64) {
 	p.asked.Store(now)
 }
 
-// room refuses new events for which the disk has no room: beside them, both
-// memtables of the active segment must fit, because Badger ends the process
-// when a mapped file meets a full disk.
+// room refuses new events for which the disk has no room beside what settling
+// will need.
 func (o *Outbox) room(size int64) error {
 	o.askSpace()
 	lacking := o.lacksRoom(size)
@@ -113,7 +112,7 @@ func (o *Outbox) lacksRoom(size int64) string {
 
 // lowWater is the free space below which nothing is accepted.
 func (o *Outbox) lowWater() int64 {
-	return o.bounds.Load().minFree + 2*o.opt.limits.memTable
+	return o.bounds.Load().minFree + logAhead
 }
 
 // slack is what small files may take: the state, a manifest, a log's header.
@@ -177,7 +176,7 @@ func (s *segment) unflushed() int64 {
 		need = min(current+current/2, full) + slack
 	}
 	for log--; log > 0; log-- {
-		if _, err := os.Lstat(logPath(s.dir, log)); err != nil {
+		if _, err := os.Lstat(walFile(s.dir, log)); err != nil {
 			break
 		}
 		need += full
@@ -238,7 +237,7 @@ func (s *segment) flushing() bool {
 	if memTable == 0 || log < 2 {
 		return false
 	}
-	_, err := os.Lstat(logPath(s.dir, log-1))
+	_, err := os.Lstat(walFile(s.dir, log-1))
 	return err == nil
 }
 
@@ -257,6 +256,16 @@ func footprint(ops []*op) int64 {
 // within blocks that the log has already.
 func (s *segment) mayCommit(ops []*op) bool {
 	size := footprint(ops)
+	if j := s.journal; j != nil {
+		if j.log.end()+size < j.log.allocated() {
+			return true
+		}
+		j.log.ahead = logAhead
+		if !s.o.mayAllocate(logAhead) {
+			j.log.ahead = logShort
+		}
+		return s.o.makeRoom(size + slack)
+	}
 	if s.memory.fits(size) {
 		return true
 	}
@@ -277,10 +286,17 @@ func (o *Outbox) settleRoom(settlements []storage.Settlement) error {
 		}
 	}
 	// Written twice, to a log and to a table. Others may be settling, too.
-	if !o.makeRoom(2*size + o.opt.limits.memTable/8) {
+	if !o.makeRoom(2*size + slack) {
 		return storage.ErrFull
 	}
 	return nil
+}
+
+// mayPack says whether a database can grow by so much without taking the room
+// that others need.
+func (o *Outbox) mayPack(size int64) bool {
+	_, free := o.space.usage()
+	return free < 0 || free >= o.reserved()+size
 }
 
 // mayAllocate says whether a log's blocks can be allocated without taking
@@ -327,7 +343,7 @@ func (o *Outbox) measure() {
 // measure returns the size on disk. That of a closed segment is remembered.
 func (s *segment) measure() int64 {
 	s.use.RLock()
-	open := s.db != nil
+	open := s.db != nil || s.journal != nil
 	s.use.RUnlock()
 	s.mu.Lock()
 	size, known := s.size, s.sizeKnown
@@ -335,10 +351,13 @@ func (s *segment) measure() int64 {
 	if known && !open {
 		return size
 	}
-	if open {
+	if open && s.isPacked() {
 		s.noteTables()
 	}
 	size = 0
+	if fi, err := os.Stat(s.logPath()); err == nil {
+		size = diskSize(fi)
+	}
 	_ = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() { // files come and go
 			size += s.measureFile(path, d)
@@ -374,7 +393,7 @@ const removingSuffix = ".removing"
 // errNoRoom means that Badger would meet a full disk, and end the process.
 var errNoRoom = errors.New("the disk is full")
 
-func logPath(dir string, id int) string {
+func walFile(dir string, id int) string {
 	return filepath.Join(dir, fmt.Sprintf("%05d.mem", id))
 }
 
@@ -383,26 +402,28 @@ func logPath(dir string, id int) string {
 func (o *Outbox) roomForSegment() bool {
 	o.askSpace()
 	_, free := o.space.usage()
-	return free < 0 || free >= o.lowWater()+o.opt.limits.memTable*5/4
+	return free < 0 || free >= o.lowWater()+logAhead
 }
 
 // mayOpen says whether the database can be opened: that flushes what an
 // unclean stop left in its logs, and makes a new log and a few small files.
-func (s *segment) mayOpen(memTable int64, big bool) error {
-	need := int64(slack)
+func (s *segment) mayOpen(memTable int64) error {
+	need := slack + memTable/4
 	names, _ := filepath.Glob(filepath.Join(s.dir, "*.mem"))
 	for _, name := range names {
 		if fi, err := os.Stat(name); err == nil {
 			need += min(diskSize(fi), fi.Size(), memTable*6/5)
 		}
 	}
-	if big {
-		need += memTable / 4
-	}
 	if s.o.makeRoom(need) {
 		return nil
 	}
-	_, free := s.o.space.usage()
-	return fmt.Errorf("opening segment %s: %w: it needs %d bytes beside the %d reserved for others, and %d are free: %w",
-		s.dir, errNoRoom, need, s.o.reserved(), free, storage.ErrFull)
+	return fmt.Errorf("opening segment %s: %w", s.dir, s.o.lackOfRoom(need))
+}
+
+// lackOfRoom says how much is needed.
+func (o *Outbox) lackOfRoom(need int64) error {
+	_, free := o.space.usage()
+	return fmt.Errorf("%w: it needs %d bytes beside the %d reserved for others, and %d are free: %w",
+		errNoRoom, need, o.reserved(), free, storage.ErrFull)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // formatVersion is that of the directory as a whole. A newer one is refused.
-const formatVersion = 1
+const formatVersion = 2
 
 // state is what an outbox knows about itself apart from its segments, so
 // that what they lose is noticed.
@@ -49,10 +49,11 @@ type segmentState struct {
 	// Finished says that nothing in it is pending, so that it is not read
 	// when the outbox opens.
 	Finished bool `json:"finished,omitempty"`
-	// Tables are some that the manifest must name, and Log is the number of
-	// the write-ahead log in use, while events may come.
+	// Journal is the place in the commit log up to which everything was
+	// synced, and zero once the segment is a database.
+	Journal int64 `json:"journal,omitempty"`
+	// Tables are some that the manifest of the database must name.
 	Tables []uint64 `json:"tables,omitempty"`
-	Log    int      `json:"log,omitempty"`
 }
 
 // hexKey is an event key in JSON.
@@ -121,14 +122,13 @@ func (o *Outbox) writeState(clean bool) error {
 	o.state.mu.Lock()
 	defer o.state.mu.Unlock()
 	st := state{Format: formatVersion, Clean: clean, Boot: bootID()}
-	closing := o.closing.Load()
 	for _, s := range *o.segments.Load() {
 		s.mu.Lock()
 		if !s.removed {
 			st.Segments = append(st.Segments, segmentState{
 				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: slices.Clone(s.counts[:]), Short: s.short,
 				CreatedAt: s.createdAt, SealedAt: s.sealedAt, Sealed: s.sealed,
-				Tables: s.vet.tables, Log: s.logInUse(closing),
+				Journal: s.journalEnd, Tables: s.vet.tables,
 				Finished: s.sealed && s.counts[statusPending] == 0 && s.stored,
 			})
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -96,5 +97,126 @@ func TestStress(t *testing.T) {
 	}
 	if n := len(*o.segments.Load()); n < 4 {
 		t.Errorf("got %d segments, want many, or nothing was tried", n)
+	}
+}
+
+// TestReadsDuringChangeOver reads and settles from many goroutines while the
+// segments that they work on are sealed and packed under them: every delivery
+// ends exactly once, and is never out of sight.
+func TestReadsDuringChangeOver(t *testing.T) {
+	t.Parallel()
+	opt := Options{limits: limits{deliveries: 45, tick: time.Millisecond, drain: 1, idle: 1, reserve: -1}}
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	const events, readersAtOnce = 200, 2
+	endpoints := []string{"a", "b", "c"}
+	ended := map[storage.DeliveryID]int{}
+	var mu sync.Mutex
+	accepted := make(chan struct{})
+	var engines, readers sync.WaitGroup
+	// An engine settles what is due at its endpoint, each delivery with a
+	// reschedule first.
+	engine := func(name string) {
+		for last := false; ; {
+			select {
+			case <-accepted:
+				last = true
+			default:
+			}
+			due, err := o.Due(t.Context(), name, storage.Position{}, 20)
+			if err != nil {
+				t.Errorf("due: %v", err)
+				return
+			}
+			for _, d := range due {
+				s := storage.Settlement{Delivery: d.ID, Status: storage.StatusDelivered, Attempt: &storage.Attempt{Number: d.Attempts + 1}}
+				if d.Attempts == 0 {
+					s.Status, s.NextAttemptAt = storage.StatusPending, d.At.Add(time.Millisecond)
+				}
+				if err := o.Settle(t.Context(), []storage.Settlement{s}); err != nil {
+					t.Errorf("settling %s: %v", d.ID, err)
+					return
+				}
+				if s.Status == storage.StatusDelivered {
+					mu.Lock()
+					ended[d.ID]++
+					mu.Unlock()
+				}
+			}
+			if last && len(due) == 0 {
+				return
+			}
+		}
+	}
+	for _, name := range endpoints {
+		engines.Go(func() { engine(name) })
+	}
+	stop := make(chan struct{})
+	for range readersAtOnce {
+		readers.Go(func() { readAll(t, o, stop) })
+	}
+	for i := range events {
+		accept(t, o, fmt.Sprint(i), endpoints...)
+	}
+	close(accepted)
+	engines.Wait()
+	close(stop)
+	readers.Wait()
+	for id, n := range ended {
+		if n != 1 {
+			t.Errorf("delivery %s ended %d times", id, n)
+		}
+	}
+	if len(ended) != events*len(endpoints) || o.Usage().Pending != 0 {
+		t.Errorf("got %d deliveries ended and %d pending, want all %d", len(ended), o.Usage().Pending, events*len(endpoints))
+	}
+	await(t, "all that is sealed is packed", func() bool {
+		segs := *o.segments.Load()
+		return !slices.ContainsFunc(segs[:len(segs)-1], func(s *segment) bool { return !s.isPacked() })
+	})
+	if n := len(*o.segments.Load()); n < 5 {
+		t.Errorf("got %d segments, want many, or nothing was tried", n)
+	}
+	for id := range ended {
+		wantDelivery(t, o, id, storage.StatusDelivered, 2)
+	}
+}
+
+// readAll lists all there is, and reads each in every way, again and again.
+func readAll(t *testing.T, o *Outbox, stop <-chan struct{}) {
+	seen := 0
+	for {
+		req, n := storage.PageRequest{Limit: 100}, 0
+		for {
+			page, err := o.List(t.Context(), storage.Filter{Type: "t"}, req)
+			if err != nil {
+				t.Errorf("listing: %v", err)
+				return
+			}
+			n += len(page.Deliveries)
+			for i := 0; i < len(page.Deliveries); i += 10 {
+				d := &page.Deliveries[i]
+				now, as, err := o.Delivery(t.Context(), d.ID)
+				if err != nil || now.Attempts < d.Attempts || len(as) != now.Attempts {
+					t.Errorf("delivery %s with %d attempts: got %+v with %d, %v", d.ID, d.Attempts, now, len(as), err)
+					return
+				}
+				if e, err := o.Event(t.Context(), d.ID.Event()); err != nil || e.ID != d.EventID {
+					t.Errorf("event of %s: got %v, %v", d.ID, e, err)
+					return
+				}
+			}
+			if req.Cursor = page.Next; req.Cursor == "" {
+				break
+			}
+		}
+		if n < seen {
+			t.Errorf("listing: got %d deliveries, and before there were %d", n, seen)
+		}
+		seen = n
+		select {
+		case <-stop:
+			return
+		default:
+		}
 	}
 }

@@ -20,7 +20,8 @@ const maxExaminedBytes = 128 << 20
 // vetting is what is known about the files of a segment. The segment's use
 // guards it, except where that is said.
 type vetting struct {
-	want expectation
+	want expectation    // of the database
+	log  logExpectation // of the journal
 	// due says that the files were there before this process.
 	due bool
 	// loss is what is damaged; damaged is that as readers see it.
@@ -42,24 +43,7 @@ func (s *segment) expect(st state, seg segmentState) {
 	s.vet.tables = seg.Tables
 	boot := st.Boot != "" && st.Boot == bootID()
 	s.vet.want = expectation{tables: seg.Tables, clean: st.Clean, boot: boot}
-	if boot && !st.Clean && !seg.Sealed {
-		s.vet.want.log = seg.Log
-	}
-}
-
-// logInUse returns the number of the write-ahead log that must be there after
-// a crash, or zero. A sealed segment may be closed at any time, and then has
-// none, and an empty log goes when Badger opens it; mu is locked.
-func (s *segment) logInUse(closing bool) int {
-	if s.sealed || closing {
-		return 0
-	}
-	s.memory.mu.Lock()
-	defer s.memory.mu.Unlock()
-	if s.memory.current == 0 {
-		return 0
-	}
-	return s.memory.log
+	s.vet.log = logExpectation{end: seg.Journal, whole: boot || st.Clean}
 }
 
 // examine reads the files before Badger opens them for the first time; use is
@@ -195,7 +179,7 @@ func (o *Outbox) watchFlushes() {
 			s.vet.stuckLog, s.vet.stuck = log, now
 		case now.Sub(s.vet.stuck) > maxFlush:
 			s.stuck.Store(int64(log))
-			o.poison(fmt.Errorf("segment %s: %s is not written to a table since %v", segmentName(s.n), logPath(s.dir, log), now.Sub(s.vet.stuck)))
+			o.poison(fmt.Errorf("segment %s: %s is not written to a table since %v", segmentName(s.n), walFile(s.dir, log), now.Sub(s.vet.stuck)))
 		}
 	}
 }
@@ -217,7 +201,7 @@ func (s *segment) oldestLog() int {
 	}
 	oldest := 0
 	for log--; log > 0; log-- {
-		if _, err := os.Lstat(logPath(s.dir, log)); err != nil {
+		if _, err := os.Lstat(walFile(s.dir, log)); err != nil {
 			break
 		}
 		oldest = log

@@ -1,0 +1,361 @@
+package badger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// packTail is how much of the log may be left to copy when the journal stops.
+const packTail = 64 << 10
+
+// errStopped ends packing when the outbox is being closed.
+var errStopped = errors.New("outbox is being closed")
+
+// pack turns a sealed journal into a database. Until that is whole and the
+// state says so, the journal is what counts, and goes on taking settlements.
+func (o *Outbox) pack(s *segment) error {
+	err := os.RemoveAll(s.dir)
+	if err == nil {
+		err = os.Mkdir(s.dir, 0o700)
+	}
+	if err == nil {
+		p := packer{o: o, s: s, journal: s.journal, copied: s.journal.index.end()}
+		err = p.run()
+	}
+	if err != nil && !s.isPacked() {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	if err != nil {
+		return fmt.Errorf("packing segment %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+type packer struct {
+	o       *Outbox
+	s       *segment
+	journal *journal
+
+	// copied is the place in the log up to which the database has everything.
+	copied int64
+
+	tables *tableWriter
+	log    logWindow
+}
+
+func (p *packer) run() error {
+	if err := p.writeTables(); err != nil {
+		return err
+	}
+	for p.journal.index.end()-p.copied > packTail {
+		if err := p.copyTail(); err != nil {
+			return err
+		}
+	}
+	return p.change()
+}
+
+// change ends the journal and begins the database.
+func (p *packer) change() error {
+	s := p.s
+	s.use.Lock()
+	defer s.use.Unlock()
+	s.w.stop()
+	err := p.copyTail()
+	if err == nil {
+		err = errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir)))
+	}
+	if err != nil {
+		s.w = newWriter(p.o, s, s.journal)
+		return err
+	}
+	s.noteTables()
+	s.mu.Lock()
+	s.packed, s.journalEnd, s.sizeKnown = true, 0, false
+	s.mu.Unlock()
+	if err := p.o.saveState(); err != nil {
+		// Which form the state names is not known.
+		p.o.poison(err)
+		return err
+	}
+	err = s.journal.close()
+	s.journal, s.w = nil, nil
+	s.forgetRecent()
+	return errors.Join(err, os.Remove(s.logPath()), syncDir(filepath.Dir(s.dir)))
+}
+
+// mayWrite says whether packing may go on, by so much.
+func (p *packer) mayWrite(size int64) error {
+	select {
+	case <-p.o.stop:
+		return errStopped
+	default:
+	}
+	if err := p.o.failure(); err != nil {
+		return err
+	}
+	if hook := p.o.opt.packHook; hook != nil {
+		if err := hook(); err != nil {
+			return err
+		}
+	}
+	if p.o.askSpaceNow(); !p.o.mayPack(size + slack) {
+		return errNoRoom
+	}
+	return nil
+}
+
+// writeTables writes all records in the order of their keys.
+func (p *packer) writeTables() error {
+	p.log.log = p.journal.log
+	p.tables = newTableWriter(p.s.dir, p.mayWrite)
+	defer p.tables.release()
+	x := &p.journal.index
+	for _, write := range []func(x *index) error{
+		p.attempts, p.chunks, p.deliveries, p.events, p.failed, p.ids, p.due, p.types, p.endpoints,
+	} {
+		if err := write(x); err != nil {
+			return err
+		}
+	}
+	return p.tables.finish()
+}
+
+// record puts what stands at a place of the log.
+func (p *packer) record(key []byte, at place, meta byte) error {
+	v, err := p.log.read(at)
+	if err != nil {
+		return err
+	}
+	return p.tables.put(key, v, meta)
+}
+
+func (p *packer) attempts(x *index) error {
+	x.mu.RLock()
+	ids := make([]storage.DeliveryID, 0, len(x.attempts))
+	for id := range x.attempts {
+		ids = append(ids, id)
+	}
+	x.mu.RUnlock()
+	slices.SortFunc(ids, storage.DeliveryID.Compare)
+	var key []byte
+	for _, id := range ids {
+		x.mu.RLock()
+		all := x.attempts[id]
+		x.mu.RUnlock()
+		for _, a := range all {
+			key = appendAttemptKey(key[:0], id, a.n)
+			if err := p.record(key, a.place, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// The segment takes no events any more, so what belongs to events stays as it
+// is and is read without the lock.
+
+func (p *packer) chunks(x *index) error {
+	keys := make([]storage.EventKey, 0, len(x.chunks))
+	for k := range x.chunks {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, compareKeys)
+	for _, k := range keys {
+		for n, at := range x.chunks[k] {
+			key := append([]byte{kindChunk}, k[:]...)
+			if err := p.record(binary.BigEndian.AppendUint16(key, uint16(n)), at, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *packer) deliveries(x *index) error {
+	for i := range x.deliveries.n {
+		x.mu.RLock()
+		d := *x.deliveries.at(i)
+		x.mu.RUnlock()
+		if err := p.record(deliveryKey(d.id), d.place, d.meta); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *packer) events(x *index) error {
+	for i := range x.events.n {
+		e := x.events.at(i)
+		if err := p.record(eventKey(e.key), e.place, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *packer) failed(x *index) error {
+	for _, h := range sortedHashes(x, x.failed) {
+		x.mu.RLock()
+		all := slices.Clone(x.failed[h])
+		x.mu.RUnlock()
+		for _, i := range all {
+			x.mu.RLock()
+			id := x.deliveries.at(int(i)).id
+			x.mu.RUnlock()
+			if err := p.tables.put(appendIndexKey(nil, kindFailed, h, id), nil, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *packer) due(x *index) error {
+	for _, h := range sortedHashes(x, x.due) {
+		x.mu.RLock()
+		all := slices.Clone(x.due[h])
+		x.mu.RUnlock()
+		for _, d := range all {
+			x.mu.RLock()
+			id := x.deliveries.at(int(d.delivery)).id
+			x.mu.RUnlock()
+			if err := p.tables.put(appendDueKey(nil, h, d.ms, id), nil, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func sortedHashes[T any](x *index, m map[[4]byte][]T) [][4]byte {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	all := make([][4]byte, 0, len(m))
+	for h := range m {
+		all = append(all, h)
+	}
+	slices.SortFunc(all, func(a, b [4]byte) int { return bytes.Compare(a[:], b[:]) })
+	return all
+}
+
+// copyTail copies the settlements that were committed since it last did, or
+// since the tables were begun. Mostly there are none.
+func (p *packer) copyTail() error {
+	end := p.journal.index.end()
+	if p.copied == end {
+		return nil
+	}
+	if err := p.mayWrite(2 * (end - p.copied)); err != nil {
+		return err
+	}
+	db, err := openBadger(p.s.dir, p.o.opt.limits.memTable, p.o.opt.Logger)
+	if err != nil {
+		return err
+	}
+	batch := db.NewWriteBatch()
+	defer batch.Cancel()
+	for p.copied < end && err == nil {
+		err = p.copyGroup(batch)
+	}
+	if err == nil {
+		err = batch.Flush()
+	}
+	return errors.Join(err, db.Close())
+}
+
+// copyGroup copies the settlements of one group.
+func (p *packer) copyGroup(batch *badgerdb.WriteBatch) error {
+	group, next, err := p.journal.log.group(p.copied)
+	if err != nil {
+		return err
+	}
+	err = eachEntry(group, func(e entry, _ int) error {
+		all, err := e.withDerived()
+		for i := range all {
+			if err == nil {
+				err = batch.SetEntry(all[i].badger())
+			}
+		}
+		return err
+	})
+	p.copied = next
+	return err
+}
+
+// withDerived returns an entry of a settlement, and those that follow from it.
+func (e *entry) withDerived() ([]entry, error) {
+	all := []entry{{key: bytes.Clone(e.key), value: bytes.Clone(e.value), meta: e.meta}}
+	if e.key[0] != kindDelivery {
+		return all, nil
+	}
+	h, err := decodeHead(e.value)
+	if err != nil {
+		return nil, err
+	}
+	id := storage.DeliveryID(e.key[1:])
+	hash := hash4(string(h.endpoint()))
+	if h.status == statusFailed {
+		all = append(all, entry{key: appendIndexKey(nil, kindFailed, hash, id)})
+	}
+	if h.next != 0 {
+		all = append(all, entry{key: appendDueKey(nil, hash, h.next, id)})
+	}
+	return all, nil
+}
+
+// logWindow reads records of a log that mostly follow each other.
+type logWindow struct {
+	log   io.ReaderAt
+	start int64
+	buf   []byte
+}
+
+const windowSize = 256 << 10
+
+// read returns what stands at the place; it is good until the next call.
+func (w *logWindow) read(at place) ([]byte, error) {
+	if at.at < w.start || at.at+int64(at.n) > w.start+int64(len(w.buf)) {
+		size := max(windowSize, int(at.n))
+		w.buf = slices.Grow(w.buf[:0], size)[:size]
+		w.start = at.at
+		n, err := w.log.ReadAt(w.buf, at.at)
+		w.buf = w.buf[:n]
+		if n < int(at.n) {
+			return nil, fmt.Errorf("reading the commit log: %w", err)
+		}
+	}
+	return w.buf[at.at-w.start:][:at.n:at.n], nil
+}
+
+// group reads the group that begins at an offset, and returns its payload and
+// where the next one begins.
+func (l *commitLog) group(at int64) (payload []byte, next int64, err error) {
+	b := make([]byte, logGroupHeader)
+	if _, err := l.ReadAt(b, at); err != nil {
+		return nil, 0, fmt.Errorf("reading %s: %w", l.path, err)
+	}
+	_, size, ok := l.key.parse(b)
+	if ok {
+		b = append(b, make([]byte, size)...)
+		if _, err := l.ReadAt(b[logGroupHeader:], at+logGroupHeader); err != nil {
+			return nil, 0, fmt.Errorf("reading %s: %w", l.path, err)
+		}
+		ok = l.key.verify(b)
+	}
+	if !ok {
+		return nil, 0, fmt.Errorf("reading %s at byte %d: %w", l.path, at, errDamaged)
+	}
+	return b[logGroupHeader:], at + int64(len(b)), nil
+}
