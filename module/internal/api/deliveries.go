@@ -14,7 +14,7 @@ import (
 
 // fillTime bounds the time in which a page that came short is filled up from
 // those that follow.
-const fillTime = 20 * time.Millisecond
+const fillTime = 10 * time.Millisecond
 
 // deliveryView is a delivery in an answer.
 type deliveryView struct {

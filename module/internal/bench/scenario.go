@@ -81,14 +81,24 @@ func openLoop(rate int) func(context.Context, *runner) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		return append([]figure{
+		figures := []figure{
 			{"arrival p50", millis, ms(percentile(res.arrivals, 50))},
 			{"arrival p99", millis, ms(percentile(res.arrivals, 99))},
 			{"arrival max", millis, ms(percentile(res.arrivals, 100))},
 			{"answer p50", millis, ms(percentile(res.answers, 50))},
 			{"answer p99", millis, ms(percentile(res.answers, 99))},
 			{"CPU per delivery", micros, us(res.cpu) / float64(max(len(res.arrivals), 1))},
-		}, faults(res)...), nil
+		}
+		if r.subject == sidecar {
+			took, err := probe(ctx, r.dir, rate, int(r.duration.Seconds()*float64(rate))+1)
+			if err != nil {
+				return nil, err
+			}
+			figures = append(figures,
+				figure{"one synced append of 4 KiB, p50", millis, ms(percentile(took, 50))},
+				figure{"one synced append of 4 KiB, p99", millis, ms(percentile(took, 99))})
+		}
+		return append(figures, faults(res)...), nil
 	}
 }
 
