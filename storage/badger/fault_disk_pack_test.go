@@ -60,7 +60,7 @@ func (d *disk) settlePacked() error {
 		return err
 	}
 	err := d.settleFirst(10, n)
-	if !errors.Is(err, storage.ErrFull) || len(d.settled) < 50 {
+	if !errors.Is(err, storage.ErrFull) || len(d.settled) < 20 {
 		return fmt.Errorf("settled %d on a reserve of %d bytes: got %w, want ErrFull in the end", len(d.settled), d.limits.reserve, err)
 	}
 	if err := os.Remove(d.foreign); err != nil {

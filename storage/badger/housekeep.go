@@ -118,15 +118,12 @@ func (o *Outbox) addSegment() (*segment, error) {
 // tend packs a sealed segment, once nothing in it is pending or it is not
 // expected to be so soon, and closes it when it is finished.
 func (o *Outbox) tend(s *segment) error {
-	s.use.RLock()
-	damaged := s.vet.damaged != nil
-	s.use.RUnlock()
 	s.mu.Lock()
 	sealed, packed, stored := s.sealed, s.packed, s.stored
 	since := o.opt.Now().UnixMilli() - s.sealedAt
 	s.mu.Unlock()
 	switch {
-	case !sealed || damaged:
+	case !sealed || s.isDamaged():
 		return nil
 	case !packed:
 		if s.finished() || since >= o.opt.limits.drain.Milliseconds() {

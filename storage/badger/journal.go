@@ -24,8 +24,6 @@ type journal struct {
 const (
 	// maxJournalOp is the greatest size, in bytes, of one call's records.
 	maxJournalOp = 64 << 20
-	// maxJournalGroup is when a group takes no further op.
-	maxJournalGroup = 4 << 20
 	// keepBuffer is the greatest buffer that is kept for the next group.
 	keepBuffer = 1 << 20
 )

@@ -328,3 +328,34 @@ func TestIndexReadsWhileItChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestAttemptsAgreeWithDelivery settles between the reading of a delivery and
+// of its attempts: the answer is what was true at one moment.
+func TestAttemptsAgreeWithDelivery(t *testing.T) {
+	t.Parallel()
+	for _, packed := range []bool{false, true} {
+		o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()})
+		id := accept(t, o, "a", "x").Delivery(0)
+		reschedule(t, o, id, 1, id.Time(), nil)
+		s := o.active.Load()
+		if packed {
+			packActive(t, o)
+		}
+		err := s.view(func(v view) error {
+			d, ending, err := readDelivery(v, id)
+			if err != nil {
+				return err
+			}
+			reschedule(t, o, id, 2, id.Time(), nil)
+			as, err := readAttempts(v, d, ending)
+			if len(as) != d.Attempts {
+				t.Errorf("packed %t: got %d attempts, want %d", packed, len(as), d.Attempts)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		wantDelivery(t, o, id, storage.StatusPending, 2)
+	}
+}

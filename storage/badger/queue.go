@@ -98,12 +98,11 @@ func (p *op) recycle() {
 
 // accept adds an event to the op; what an earlier op had in its place is used
 // again.
-func (p *op) accept(hash idHash, endpoints []string, status byte) *acceptance {
+func (p *op) accept(hash idHash, endpoints []string, status byte) {
 	n := len(p.events)
 	p.events = slices.Grow(p.events, 1)[:n+1]
 	a := &p.events[n]
 	*a = acceptance{hash: hash, endpoints: append(a.endpoints[:0], endpoints...), status: status}
-	return a
 }
 
 // acceptance is one event of an op and its share of the entries.

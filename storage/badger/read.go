@@ -3,6 +3,7 @@ package badger
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -161,7 +162,17 @@ func readAttempts(v view, d *storage.Delivery, ending []byte) (as []storage.Atte
 	}
 	if len(ending) == 0 || d.Attempts > 1 {
 		prefix := append([]byte{kindAttempt}, d.ID[:]...)
-		err = walk(v, prefix, func(c cursor) (bool, error) { return true, c.value(add) })
+		// A journal is no snapshot: others may have come since d was read.
+		last := uint32(d.Attempts)
+		if len(ending) > 0 {
+			last--
+		}
+		err = walk(v, prefix, func(c cursor) (bool, error) {
+			if binary.BigEndian.Uint32(c.key()[deliveryKeyLen:]) > last {
+				return false, nil
+			}
+			return true, c.value(add)
+		})
 	}
 	if err == nil && len(ending) > 0 {
 		err = add(ending)

@@ -46,6 +46,13 @@ func (s *segment) expect(st state, seg segmentState) {
 	s.vet.log = logExpectation{end: seg.Journal, whole: boot || st.Clean}
 }
 
+// isDamaged says whether readers are told of damage.
+func (s *segment) isDamaged() bool {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	return s.vet.damaged != nil
+}
+
 // examine reads the files before Badger opens them for the first time; use is
 // locked.
 func (s *segment) examine() error {
