@@ -275,7 +275,7 @@ func (c *call) op() *op {
 		if e.Test {
 			status = statusFailed
 		}
-		p.accept(c.hashes[u], e.Endpoints, status)
+		p.accept(c.hashes[u], e.Type, e.Endpoints, status)
 		b.event(&storage.Event{
 			ID: e.ID, Type: e.Type, Body: e.Body, TraceParent: e.TraceParent, TraceState: e.TraceState,
 			Deliveries: len(e.Endpoints), Test: e.Test,

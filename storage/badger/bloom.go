@@ -7,16 +7,34 @@ import "encoding/binary"
 type idHash [16]byte
 
 // bloom says of a public id that a segment surely has not got it, so that an
-// acceptance rarely reads. It starts for a full segment and is folded to what
-// the segment really holds when that is sealed.
+// acceptance rarely reads, and the same of what listings filter by: endpoints,
+// types and codes. It starts for a full segment and is folded to what the
+// segment really holds when that is sealed.
 type bloom struct {
 	words []uint64 // a power of two of them
+	n     int      // of what was added and not there
 }
 
 const (
-	bloomWords  = 1 << 16 // 4 Mi bits: 16 for each of 250,000 events
+	bloomWords  = 1 << 15 // 2 Mi bits: 20 for each of 100,000 events
 	bloomHashes = 6
+	bloomBits   = 16 // for each of what it holds, when folded
 )
+
+// facet is what stands in the filter for an endpoint, a type or a code.
+func facet(kind byte, hash [4]byte) (h idHash) {
+	x := uint64(kind)<<32 | uint64(binary.BigEndian.Uint32(hash[:]))
+	for i := range 2 { // SplitMix64
+		x += 0x9e3779b97f4a7c15
+		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		binary.LittleEndian.PutUint64(h[8*i:], z^z>>31)
+	}
+	return h
+}
+
+// kindCode is the kind of a code's facet.
+const kindCode = 'c'
 
 func newBloom() *bloom { return &bloom{words: make([]uint64, bloomWords)} }
 
@@ -35,6 +53,10 @@ func (b *bloom) each(h idHash, f func(word, bit uint64) bool) bool {
 }
 
 func (b *bloom) add(h idHash) {
+	if b.has(h) {
+		return
+	}
+	b.n++
 	b.each(h, func(word, bit uint64) bool {
 		b.words[word] |= bit
 		return true
@@ -45,12 +67,11 @@ func (b *bloom) has(h idHash) bool {
 	return b.each(h, func(word, bit uint64) bool { return b.words[word]&bit != 0 })
 }
 
-// fold shrinks the filter to about 16 bits for each of n ids. An index is
-// the low bits of a hash, so one half laid on the other is the filter of half
-// the size.
-func (b *bloom) fold(n int) {
+// fold shrinks the filter to what it holds. An index is the low bits of a
+// hash, so one half laid on the other is the filter of half the size.
+func (b *bloom) fold() {
 	words := b.words
-	for len(words) > 1 && len(words)*64/2 >= 16*n {
+	for len(words) > 1 && len(words)*64/2 >= bloomBits*b.n {
 		half := len(words) / 2
 		for i, w := range words[half:] {
 			words[i] |= w

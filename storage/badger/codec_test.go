@@ -137,7 +137,7 @@ func TestBloom(t *testing.T) {
 		}
 	}
 	check()
-	b.fold(len(ids))
+	b.fold()
 	if n := len(b.words) * 64; n > 64*len(ids) {
 		t.Errorf("folded: got %d bits for %d ids", n, len(ids))
 	}

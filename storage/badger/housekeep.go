@@ -164,7 +164,7 @@ func (o *Outbox) startPacking(s *segment) {
 // that it need not be opened again to start.
 func (s *segment) finish() error {
 	s.mu.Lock()
-	s.ids.fold(s.events)
+	s.ids.fold()
 	b := s.ids.encode()
 	s.mu.Unlock()
 	if err := replaceFile(s.idsPath(), b); err != nil {
@@ -200,7 +200,7 @@ func decodeBloom(data []byte) (*bloom, error) {
 	if n == 0 || n&(n-1) != 0 || len(r.b)%8 != 0 {
 		return nil, errDamaged
 	}
-	b := &bloom{words: make([]uint64, n)}
+	b := &bloom{words: make([]uint64, n), n: n * 64 / bloomBits}
 	for i := range b.words {
 		b.words[i] = binary.BigEndian.Uint64(r.b[8*i:])
 	}

@@ -32,6 +32,9 @@ type index struct {
 	chunks     map[storage.EventKey][]place
 	attempts   map[storage.DeliveryID][]attemptPlace
 
+	// codes are those of all deliveries.
+	codes map[[4]byte]struct{}
+
 	// These are numbers of events and deliveries, in order.
 	types, endpoints, failed map[[4]byte][]uint32
 	due                      map[[4]byte][]duePlace // by due time and id
@@ -87,6 +90,7 @@ func (s *steps[T]) at(i int) *T { return &s.parts[i/stepLen][i%stepLen] }
 func (x *index) init(log io.ReaderAt) {
 	x.log = log
 	x.ids = make(map[idHash]place)
+	x.codes = make(map[[4]byte]struct{})
 	x.chunks = make(map[storage.EventKey][]place)
 	x.attempts = make(map[storage.DeliveryID][]attemptPlace)
 	x.types, x.endpoints, x.failed = make(map[[4]byte][]uint32), make(map[[4]byte][]uint32), make(map[[4]byte][]uint32)
@@ -146,6 +150,7 @@ func (x *index) delivery(id storage.DeliveryID, p place, e entry) error {
 		return err
 	}
 	endpoint := hash4(string(h.endpoint()))
+	x.codes[hash4(string(h.code))] = struct{}{}
 	i, known := x.findDelivery(id)
 	old := byte(0)
 	if known {

@@ -182,6 +182,15 @@ func (s *segment) recount(x *index) error {
 	for h := range x.ids {
 		s.ids.add(h)
 	}
+	for h := range x.types {
+		s.ids.add(facet(kindType, h))
+	}
+	for h := range x.endpoints {
+		s.ids.add(facet(kindEndpoint, h))
+	}
+	for h := range x.codes {
+		s.ids.add(facet(kindCode, h))
+	}
 	log := logWindow{log: x.log}
 	for i := range x.deliveries.n {
 		d := x.deliveries.at(i)

@@ -93,13 +93,27 @@ func (l *listing) wants(s *segment) bool {
 		l.done, l.ended = true, true
 		return false
 	}
-	if f.EventID != "" && !s.ids.has(l.event) {
+	if !l.hasFacets(s) {
 		return false
 	}
 	if l.status == statusPending && len(f.Endpoints) > 0 {
 		return slices.ContainsFunc(f.Endpoints, func(name string) bool { return s.pending[name] != nil })
 	}
 	return true
+}
+
+// hasFacets says whether the segment's filter knows what is filtered by; the
+// segment is locked.
+func (l *listing) hasFacets(s *segment) bool {
+	f := &l.filter
+	if f.EventID != "" && !s.ids.has(l.event) ||
+		f.Type != "" && !s.ids.has(facet(kindType, hash4(f.Type))) ||
+		f.Code != "" && !s.codeless && !s.ids.has(facet(kindCode, hash4(f.Code))) {
+		return false
+	}
+	return len(f.Endpoints) == 0 || slices.ContainsFunc(f.Endpoints, func(name string) bool {
+		return s.ids.has(facet(kindEndpoint, hash4(name)))
+	})
 }
 
 // segment goes through one segment, newest first.

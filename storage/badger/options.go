@@ -92,8 +92,8 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	deliveries: 250_000,
-	bytes:      256 << 20,
+	deliveries: 100_000,
+	bytes:      128 << 20,
 	age:        time.Hour,
 	memTable:   1 << 20,
 	idle:       8,

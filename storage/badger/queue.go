@@ -98,17 +98,18 @@ func (p *op) recycle() {
 
 // accept adds an event to the op; what an earlier op had in its place is used
 // again.
-func (p *op) accept(hash idHash, endpoints []string, status byte) {
+func (p *op) accept(hash idHash, typ string, endpoints []string, status byte) {
 	n := len(p.events)
 	p.events = slices.Grow(p.events, 1)[:n+1]
 	a := &p.events[n]
-	*a = acceptance{hash: hash, endpoints: append(a.endpoints[:0], endpoints...), status: status}
+	*a = acceptance{hash: hash, typ: hash4(typ), endpoints: append(a.endpoints[:0], endpoints...), status: status}
 }
 
 // acceptance is one event of an op and its share of the entries.
 type acceptance struct {
 	key       storage.EventKey
 	hash      idHash
+	typ       [4]byte
 	entries   []entry
 	chunks    []entry
 	endpoints []string
@@ -117,7 +118,7 @@ type acceptance struct {
 
 // change is what a settlement does to the counts of its segment.
 type change struct {
-	endpoint           string
+	endpoint, code     string
 	id                 storage.DeliveryID
 	oldStatus          byte
 	newStatus          byte

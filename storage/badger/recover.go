@@ -160,7 +160,7 @@ func (s *segment) recall(st segmentState) {
 	if err != nil {
 		return
 	}
-	s.ids, s.stored = ids, true
+	s.ids, s.stored, s.codeless = ids, true, st.Codeless
 	s.first, s.last, s.events = storage.EventKey(st.First), storage.EventKey(st.Last), st.Events
 	s.reach = s.last
 	copy(s.counts[:], st.Counts)
@@ -225,6 +225,7 @@ func (s *segment) scan(v view) error {
 			s.last = key
 		}
 		s.events++
+		s.ids.add(facet(kindType, [4]byte(c.key()[1:])))
 		return true, c.value(func(b []byte) error {
 			promised += int(binary.BigEndian.Uint16(b))
 			return nil
@@ -243,6 +244,15 @@ func (s *segment) scan(v view) error {
 	if err != nil {
 		return err
 	}
+	prefix = []byte{kindEndpoint}
+	err = walk(v, prefix, func(c cursor) (bool, error) {
+		s.ids.add(facet(kindEndpoint, [4]byte(c.key()[1:])))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	s.codeless = true // only pending deliveries are read
 	prefix = []byte{kindDelivery}
 	deliveries := 0
 	err = walk(v, prefix, func(c cursor) (bool, error) {

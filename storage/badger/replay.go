@@ -78,7 +78,7 @@ func (o *Outbox) replay(ctx context.Context, e *storage.Event, d *storage.Delive
 	copyOf.Deliveries = 1
 	p := newOp(3, 512+len(e.Body))
 	p.ids = []idHash{hash}
-	p.accept(hash, []string{d.Endpoint}, statusPending)
+	p.accept(hash, e.Type, []string{d.Endpoint}, statusPending)
 	b := builder{op: p}
 	b.event(&copyOf, sum, older, d.ID)
 	if err == nil {

@@ -54,6 +54,7 @@ type segment struct {
 	counts    [len(statusNames)]int
 	pending   map[string]*backlog
 	ids       *bloom
+	codeless  bool  // the codes of its deliveries are not in ids
 	written   int64 // bytes committed to it, before compression
 	short     int   // deliveries that are missing
 	recent    recent
@@ -231,6 +232,10 @@ func (s *segment) staged(events []acceptance) {
 		}
 		s.reach = events[i].key
 		s.ids.add(events[i].hash)
+		s.ids.add(facet(kindType, events[i].typ))
+		for _, name := range events[i].endpoints {
+			s.ids.add(facet(kindEndpoint, hash4(name)))
+		}
 	}
 }
 
@@ -269,6 +274,7 @@ func (s *segment) accepted(a *acceptance) int {
 	s.events++
 	s.counts[a.status] += len(a.endpoints)
 	if a.status != statusPending {
+		s.ids.add(facet(kindCode, hash4(storage.CodeInterrupted)))
 		return 0
 	}
 	ms := a.key.Milli()
@@ -297,6 +303,7 @@ func (s *segment) backlog(endpoint string) *backlog {
 func (s *segment) changed(c *change) int {
 	s.counts[c.oldStatus]--
 	s.counts[c.newStatus]++
+	s.ids.add(facet(kindCode, hash4(c.code)))
 	delta := 0
 	created := c.id.Event().Milli()
 	if c.oldStatus == statusPending {

@@ -137,7 +137,7 @@ func (p *op) settlement(s *storage.Settlement, status byte, record []byte) error
 func (p *op) rewrite(s *storage.Settlement, status byte, h head) {
 	id := s.Delivery
 	c := change{
-		endpoint: string(h.endpoint()), id: id,
+		endpoint: string(h.endpoint()), code: s.Code, id: id,
 		oldStatus: h.status, oldFresh: h.next == 0, oldDue: h.due(id),
 		newStatus: status,
 	}

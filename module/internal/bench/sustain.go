@@ -28,6 +28,10 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	after, err := r.peak(ctx)
+	if err != nil {
+		return nil, err
+	}
 	answers, arrivals := res.ledger.samples()
 	window := min(time.Minute, length/4)
 	p99 := func(samples []sample, from time.Duration) float64 {
@@ -40,6 +44,8 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 	first, last := p99(arrivals, 0), p99(arrivals, length-window)
 	firstAnswer, lastAnswer := p99(answers, 0), p99(answers, length-window)
 	return append([]figure{
+		{"peak before", perSecond, peak},
+		{"peak after", perSecond, after}, // a shared machine's speed changes
 		{"rate", perSecond, float64(rate)},
 		{"worst stall of answers", millis, ms(stall(answers))},
 		{"worst stall of arrivals", millis, ms(stall(arrivals))},
