@@ -124,6 +124,7 @@ func (p *packer) writeTables() error {
 	for _, write := range []func(x *index) error{
 		p.attempts, p.chunks, p.deliveries, p.events, p.failed, p.ids, p.due, p.types, p.endpoints,
 	} {
+		p.log.rewind()
 		if err := write(x); err != nil {
 			return err
 		}
@@ -315,29 +316,54 @@ func (e *entry) withDerived() ([]entry, error) {
 	return all, nil
 }
 
-// logWindow reads records of a log that mostly follow each other.
+// logWindow reads records of a log that mostly follow each other, if not
+// closely: deliveries end in another order than they began in.
 type logWindow struct {
 	log   io.ReaderAt
 	start int64
 	buf   []byte
+	apart []byte
+	far   int64 // the last place far ahead
 }
 
-const windowSize = 256 << 10
+const windowSize = 512 << 10
 
 // read returns what stands at the place; it is good until the next call.
 func (w *logWindow) read(at place) ([]byte, error) {
-	if at.at < w.start || at.at+int64(at.n) > w.start+int64(len(w.buf)) {
-		size := max(windowSize, int(at.n))
-		w.buf = slices.Grow(w.buf[:0], size)[:size]
-		w.start = at.at
-		n, err := w.log.ReadAt(w.buf, at.at)
+	end := w.start + int64(len(w.buf))
+	switch {
+	case at.at >= w.start && at.at+int64(at.n) <= end:
+	case at.at < w.start || w.isStray(at, end) || at.n > windowSize/2:
+		// Not worth leaving the window for.
+		w.apart = slices.Grow(w.apart[:0], int(at.n))[:at.n]
+		if _, err := w.log.ReadAt(w.apart, at.at); err != nil {
+			return nil, fmt.Errorf("reading the commit log: %w", err)
+		}
+		return w.apart, nil
+	default:
+		w.start = max(0, at.at-windowSize/4)
+		w.buf = slices.Grow(w.buf[:0], windowSize)[:windowSize]
+		n, err := w.log.ReadAt(w.buf, w.start)
 		w.buf = w.buf[:n]
-		if n < int(at.n) {
+		if w.start+int64(n) < at.at+int64(at.n) {
 			return nil, fmt.Errorf("reading the commit log: %w", err)
 		}
 	}
 	return w.buf[at.at-w.start:][:at.n:at.n], nil
 }
+
+// isStray says whether a place is far ahead, and the one before was not.
+func (w *logWindow) isStray(at place, end int64) bool {
+	if at.at <= end+windowSize {
+		return false
+	}
+	far := w.far
+	w.far = at.at
+	return at.at < far || at.at > far+windowSize
+}
+
+// rewind begins at the front again.
+func (w *logWindow) rewind() { *w = logWindow{log: w.log, buf: w.buf[:0], apart: w.apart} }
 
 // group reads the group that begins at an offset, and returns its payload and
 // where the next one begins.

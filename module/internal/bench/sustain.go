@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -61,12 +62,20 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 	}, faults(res)...), nil
 }
 
-// peak is what a closed loop of 64 senders gets delivered in a second.
+// peakRuns is how often the peak is measured: the speed of a shared machine
+// changes within seconds, and only what it always reaches can be sustained.
+const peakRuns = 5
+
+// peak is what a closed loop of 64 senders gets delivered in a second, at
+// least.
 func (r *runner) peak(ctx context.Context) (float64, error) {
-	ld := load{senders: 64, duration: r.duration}
-	res, err := r.warmRun(ctx, ld)
-	if err != nil {
-		return 0, err
+	lowest := math.Inf(1)
+	for range peakRuns {
+		res, err := r.warmRun(ctx, load{senders: 64, duration: r.duration})
+		if err != nil {
+			return 0, err
+		}
+		lowest = min(lowest, float64(len(res.arrivals))/res.elapsed.Seconds())
 	}
-	return float64(len(res.arrivals)) / res.elapsed.Seconds(), nil
+	return lowest, nil
 }
