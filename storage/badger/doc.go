@@ -14,10 +14,10 @@
 // database. Nothing is ever deleted inside a segment, no compaction runs, and
 // listing never meets tombstones.
 //
-// Packing at once is what makes this fast: to write every record into the
-// active segment's database as it comes costs four times the processor time
-// and twice the sync, and needs memory for memtables that hold the largest
-// commit.
+// Packing at once is what makes this fast: a database that takes every record
+// as it comes, in transactions through its own mapped log and memtables, costs
+// several times the processor time, a slower sync, and memory for memtables
+// that hold the largest commit.
 //
 // Delivery ids sort in the order of acceptance, and the writer assigns them
 // when it commits: an id becomes visible only after every smaller one.

@@ -117,3 +117,23 @@ func TestTwoUnsealed(t *testing.T) {
 	}
 	reopen(t, o, opt)
 }
+
+// TestDamagedKeyRegistry damages the file of keys, of which there are none.
+func TestDamagedKeyRegistry(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()})
+	id := accept(t, o, "a", "x").Delivery(0)
+	s := packActive(t, o)
+	settle(t, o, id, storage.StatusDelivered) // opens it
+	o = reopen(t, o, Options{limits: quiet()})
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range filesOfSegment(t, o.dir, s.n, "KEYREGISTRY") {
+		if err := os.WriteFile(name, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o = open(t, o.dir, Options{limits: quiet()})
+	wantDelivery(t, o, id, storage.StatusDelivered, 0)
+}

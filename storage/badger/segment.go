@@ -148,7 +148,9 @@ func openBadger(dir string, memTable int64, log *zap.Logger) (*badgerdb.DB, erro
 	db, err := badgerdb.Open(opt)
 	if err != nil {
 		// A kill while a write-ahead log was created leaves it without
-		// content; the first attempt to open it fails and repairs it.
+		// content; the first attempt to open it fails and repairs it. Keys
+		// are not used, so their file can be made anew.
+		_ = os.Remove(filepath.Join(dir, badgerdb.KeyRegistryFileName))
 		db, err = badgerdb.Open(opt)
 	}
 	return db, err
