@@ -207,28 +207,31 @@ func decodeBloom(data []byte) (*bloom, error) {
 	return b, nil
 }
 
-// closeIdle closes the finished segments that were not read for the longest
-// time, when too many are open.
+// unusedFor is how long a database in which something is pending stays open
+// when more are open than should be.
+const unusedFor = 5 * time.Second
+
+// closeIdle closes the databases that were not used for the longest time, when
+// too many are open: each has memtables, a cache and a dozen goroutines. Those
+// in which something is pending will be used again, and are given a while.
 func (o *Outbox) closeIdle() {
 	var open []*segment
 	for _, s := range *o.segments.Load() {
 		s.use.RLock()
-		isOpen := s.db != nil
-		s.use.RUnlock()
-		s.mu.Lock()
-		if isOpen && s.sealed && s.stored && s.counts[statusPending] == 0 {
+		if s.db != nil {
 			open = append(open, s)
 		}
-		s.mu.Unlock()
+		s.use.RUnlock()
 	}
-	if len(open) <= o.opt.limits.idle {
-		return
-	}
-	if !o.makeRoom(0) {
+	if len(open) <= o.opt.limits.idle || !o.makeRoom(0) {
 		return
 	}
 	slices.SortFunc(open, func(a, b *segment) int { return int(a.lastUsed.Load() - b.lastUsed.Load()) })
+	now := o.opt.Now().UnixNano()
 	for _, s := range open[:len(open)-o.opt.limits.idle] {
+		if !s.finished() && now-s.lastUsed.Load() < int64(unusedFor) {
+			continue
+		}
 		s.use.Lock()
 		o.report("closing a segment", s.close())
 		s.use.Unlock()

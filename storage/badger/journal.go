@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"go.uber.org/zap"
@@ -34,7 +35,7 @@ func newJournal(log *commitLog) *journal {
 	return j
 }
 
-func (j *journal) limits() (size, count int64) { return maxJournalOp, maxJournalOp }
+func (j *journal) limits() (size, count int64) { return maxJournalOp, math.MaxInt64 }
 
 // commit implements store.
 func (j *journal) commit(group []*op) error {

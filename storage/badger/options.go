@@ -69,7 +69,8 @@ type limits struct {
 	// most 15 % of that.
 	memTable int64
 
-	// idle is the number of finished segments that stay open for reading.
+	// idle is the number of databases that stay open although they are not
+	// used.
 	idle int
 
 	// drain is how long a sealed segment in which something is pending stays a
@@ -159,7 +160,7 @@ func databaseOptions(dir string, memTable int64, log *zap.Logger) badgerdb.Optio
 		WithValueThreshold(min(1<<20, memTable*15/100)).
 		WithValueLogFileSize(1 << 20).
 		WithCompression(options.Snappy).
-		WithBlockCacheSize(2 << 20).
+		WithBlockCacheSize(1 << 20).
 		WithMetricsEnabled(false).
 		WithLogger(dbLogger{log.Sugar()})
 }

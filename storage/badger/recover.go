@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -173,10 +174,11 @@ func (o *Outbox) loadSegments(segs []*segment) error {
 	work := make(chan *segment)
 	errs := make([]error, min(runtime.GOMAXPROCS(0), 4))
 	var wg sync.WaitGroup
+	var opened atomic.Int64
 	for i := range errs {
 		wg.Go(func() {
 			for s := range work {
-				if err := o.load(s); err != nil {
+				if err := o.load(s, &opened); err != nil {
 					errs[i] = errors.Join(errs[i], err)
 				}
 			}
@@ -192,7 +194,8 @@ func (o *Outbox) loadSegments(segs []*segment) error {
 	return errors.Join(errs...)
 }
 
-func (o *Outbox) load(s *segment) error {
+// load opens and scans a segment, and leaves it open unless many are.
+func (o *Outbox) load(s *segment, opened *atomic.Int64) error {
 	s.use.Lock()
 	err := s.open()
 	s.use.Unlock()
@@ -201,6 +204,11 @@ func (o *Outbox) load(s *segment) error {
 	}
 	if err == nil && s.packed {
 		err = s.view(s.scan)
+		if opened.Add(1) > int64(o.opt.limits.idle) {
+			s.use.Lock()
+			err = errors.Join(err, s.close())
+			s.use.Unlock()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("examining segment %s: %w", s.dir, err)

@@ -208,3 +208,50 @@ func TestTooLarge(t *testing.T) {
 	}
 	wantWhole(t, o)
 }
+
+// TestUnusedDatabasesAreClosed sees that segments in which something stays
+// pending do not all stay open, and that they go on where they are needed.
+func TestUnusedDatabasesAreClosed(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	opt := Options{Now: c.Now, limits: quiet()}
+	opt.limits.idle = 2
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	var ids []storage.DeliveryID
+	for i := range 6 {
+		ids = append(ids, accept(t, o, fmt.Sprint(i), "x").Delivery(0))
+		packActive(t, o)
+	}
+	openOnes := func() (n int) {
+		for _, s := range *o.segments.Load() {
+			if formOf(s) == "open" {
+				n++
+			}
+		}
+		return n
+	}
+	if due, err := o.Due(t.Context(), "x", storage.Position{}, 10); err != nil || len(due) != len(ids) {
+		t.Fatalf("due: got %v, %v, want all", due, err)
+	}
+	o.tidy()
+	if n := openOnes(); n != len(ids) {
+		t.Errorf("just used: got %d open databases, want all", n)
+	}
+	c.advance(unusedFor)
+	o.tidy()
+	if n := openOnes(); n != opt.limits.idle {
+		t.Errorf("unused: got %d open databases, want %d", n, opt.limits.idle)
+	}
+	for _, id := range ids {
+		settle(t, o, id, storage.StatusDelivered)
+	}
+	accept(t, o, "pending", "x")
+	packActive(t, o)
+	o = reopen(t, o, opt)
+	if n := openOnes(); n > opt.limits.idle {
+		t.Errorf("opened again: got %d open databases, want at most %d", n, opt.limits.idle)
+	}
+	for _, id := range ids {
+		wantDelivery(t, o, id, storage.StatusDelivered, 0)
+	}
+}
