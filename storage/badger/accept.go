@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -12,7 +13,7 @@ import (
 const (
 	// inlineBody is the greatest body that stands in its event's record, and
 	// inlineTotal what the bodies of one call may come to there. Others are
-	// cut into chunks, which are committed before the records.
+	// cut into chunks, so that a table's value is never longer.
 	inlineBody  = 256 << 10
 	inlineTotal = 1 << 20
 	chunkSize   = 256 << 10
@@ -82,7 +83,7 @@ func newCall(events []storage.NewEvent) (*call, error) {
 	var conflict []int
 	for i := range events {
 		e := &events[i]
-		if len(e.Endpoints) > storage.MaxDeliveries {
+		if len(e.Endpoints) > min(storage.MaxDeliveries, math.MaxUint16) {
 			return nil, fmt.Errorf("accepting an event for %d endpoints: %w", len(e.Endpoints), storage.ErrTooLarge)
 		}
 		h := hashID(e.ID)

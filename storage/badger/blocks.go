@@ -43,7 +43,6 @@ type blockCursor struct {
 	items []byte
 	i     int
 	k     []byte
-	err   error
 }
 
 func newBlockCursor(txn *badgerdb.Txn, prefix []byte, reverse bool) *blockCursor {
@@ -122,7 +121,7 @@ func (c *blockCursor) load() bool {
 		return false
 	}
 	c.hash = append(c.hash[:0], c.it.Item().Key()[:5]...)
-	c.err = c.it.Item().Value(func(v []byte) error {
+	err := c.it.Item().Value(func(v []byte) error {
 		r, err := openRecord(v)
 		if err == nil && (len(r.b) == 0 || len(r.b)%blockItem != 0) {
 			err = errDamaged
@@ -130,9 +129,8 @@ func (c *blockCursor) load() bool {
 		c.items = append(c.items, r.b...)
 		return err
 	})
-	if c.err != nil {
-		// Whoever reads the item is told.
-		c.items = make([]byte, blockItem)
+	if err != nil {
+		panic(err) // as Badger does; segment.read makes an error of it
 	}
 	return true
 }
@@ -144,9 +142,6 @@ func (c *blockCursor) close()      { c.it.Close() }
 
 // value is, of an event, the number of its deliveries.
 func (c *blockCursor) value(f func(v []byte) error) error {
-	if c.err != nil {
-		return c.err
-	}
 	return f(c.item(c.i)[c.idLen():])
 }
 

@@ -114,7 +114,7 @@ func ofMostFrequentSalt(groups []foundGroup) []foundGroup {
 // keepLogCopy gives a file a second name, which takes no room, or copies it
 // where it can have only one.
 func keepLogCopy(path string, data []byte) error {
-	kept := path + ".damaged"
+	kept := path + damagedSuffix
 	was, err := os.Stat(kept)
 	if err == nil {
 		if fi, err := os.Stat(path); err == nil && os.SameFile(was, fi) {

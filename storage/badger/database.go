@@ -103,14 +103,11 @@ func (d *database) sync() error {
 	return syncData(d.wal)
 }
 
-// commit implements store.
+// commit implements store. Only settlements come here: they have no chunks.
 func (d *database) commit(group []*op) error {
 	txn := d.db.NewTransaction(true)
 	defer txn.Discard()
 	for _, p := range group {
-		if err := d.commitChunks(p.chunks); err != nil {
-			return err
-		}
 		for i := range p.entries {
 			if err := txn.SetEntry(p.entries[i].badger()); err != nil {
 				return fmt.Errorf("adding to a commit: %w", err)
@@ -123,30 +120,6 @@ func (d *database) commit(group []*op) error {
 // badger returns the entry as Badger wants it.
 func (e *entry) badger() *badgerdb.Entry {
 	return &badgerdb.Entry{Key: e.key, Value: e.value, UserMeta: e.meta}
-}
-
-// commitChunks stores parts of bodies in as many commits as it takes.
-func (d *database) commitChunks(chunks []entry) error {
-	for len(chunks) > 0 {
-		txn := d.db.NewTransaction(true)
-		var size int64
-		n := 0
-		for n < len(chunks) && (n == 0 || size+chunks[n].size() <= d.maxSize) {
-			size += chunks[n].size()
-			if err := txn.SetEntry(chunks[n].badger()); err != nil {
-				txn.Discard()
-				return fmt.Errorf("adding to a commit: %w", err)
-			}
-			n++
-		}
-		err := d.commitTxn(txn)
-		txn.Discard()
-		if err != nil {
-			return err
-		}
-		chunks = chunks[n:]
-	}
-	return nil
 }
 
 func (d *database) commitTxn(txn *badgerdb.Txn) error {

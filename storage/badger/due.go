@@ -58,6 +58,8 @@ func (o *Outbox) Due(ctx context.Context, endpoint string, after storage.Positio
 	slices.SortFunc(q.found, func(a, b storage.Due) int {
 		return storage.Position{At: a.At, ID: a.ID}.Compare(storage.Position{At: b.At, ID: b.ID})
 	})
+	// A journal is no snapshot: what was rescheduled meanwhile may stand twice.
+	q.found = slices.CompactFunc(q.found, func(a, b storage.Due) bool { return a.ID == b.ID })
 	if len(q.found) > limit {
 		q.found = q.found[:limit:limit]
 	}

@@ -16,7 +16,7 @@ import (
 // that jumped ahead does not take all history with it at once.
 const maxRemovals = 4
 
-// housekeep is the one goroutine beside the writers.
+// housekeep is the one goroutine beside the writers and what packs.
 func (o *Outbox) housekeep() {
 	defer o.housework.Done()
 	t := time.NewTicker(o.opt.limits.tick)
@@ -40,8 +40,9 @@ func (o *Outbox) tidy() {
 		o.report("preparing the next segment", o.prepareNext())
 		o.keepReserve()
 	}
+	surplus := o.unpacked() - o.opt.limits.journals
 	for _, s := range *o.segments.Load() {
-		o.report("tending a segment", o.tend(s))
+		o.report("tending a segment", o.tend(s, surplus > 0))
 	}
 	o.closeIdle()
 	o.measure()
@@ -64,12 +65,12 @@ func (s *segment) full() bool {
 	lim := &s.o.opt.limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.events == 0 || s.sealed {
+		return false
+	}
 	n := 0
 	for _, c := range s.counts {
 		n += c
-	}
-	if s.events == 0 {
-		return false
 	}
 	age := time.Duration(s.o.opt.Now().UnixMilli()-s.first.Milli()) * time.Millisecond
 	return n >= lim.deliveries || s.events >= lim.deliveries || s.written >= lim.bytes || age >= lim.age
@@ -115,18 +116,32 @@ func (o *Outbox) addSegment() (*segment, error) {
 	return s, nil
 }
 
-// tend packs a sealed segment, once nothing in it is pending or it is not
-// expected to be so soon, and closes it when it is finished.
-func (o *Outbox) tend(s *segment) error {
+// unpacked counts the sealed segments that are journals because something in
+// them is pending.
+func (o *Outbox) unpacked() (n int) {
+	for _, s := range *o.segments.Load() {
+		s.mu.Lock()
+		if s.sealed && !s.packed && s.counts[statusPending] > 0 {
+			n++
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// tend packs a sealed segment, once nothing in it is pending or it has been a
+// journal for long, and the oldest when there are too many. It closes a packed
+// one when it is finished.
+func (o *Outbox) tend(s *segment, surplus bool) error {
 	s.mu.Lock()
 	sealed, packed, stored := s.sealed, s.packed, s.stored
 	since := o.opt.Now().UnixMilli() - s.sealedAt
 	s.mu.Unlock()
 	switch {
-	case !sealed || s.isDamaged():
+	case !sealed || s.isDamaged() || s.isRemoved():
 		return nil
 	case !packed:
-		if s.finished() || since >= o.opt.limits.drain.Milliseconds() {
+		if s.finished() || surplus || since >= o.opt.limits.drain.Milliseconds() {
 			o.startPacking(s)
 		}
 		return nil
@@ -163,6 +178,14 @@ func (o *Outbox) startPacking(s *segment) {
 // finish closes a finished segment and keeps its filter of ids in a file, so
 // that it need not be opened again to start.
 func (s *segment) finish() error {
+	s.use.Lock()
+	defer s.use.Unlock()
+	if !s.finished() {
+		return nil // a settlement came first
+	}
+	if err := s.close(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.ids.fold()
 	b := s.ids.encode()
@@ -170,13 +193,10 @@ func (s *segment) finish() error {
 	if err := replaceFile(s.idsPath(), b); err != nil {
 		return err
 	}
-	s.use.Lock()
-	err := s.close()
-	s.use.Unlock()
 	s.mu.Lock()
-	s.stored = err == nil
+	s.stored = true
 	s.mu.Unlock()
-	return err
+	return nil
 }
 
 func (s *segment) idsPath() string { return filepath.Join(s.dir, "IDS") }
@@ -229,7 +249,9 @@ func (o *Outbox) closeIdle() {
 	slices.SortFunc(open, func(a, b *segment) int { return int(a.lastUsed.Load() - b.lastUsed.Load()) })
 	now := o.opt.Now().UnixNano()
 	for _, s := range open[:len(open)-o.opt.limits.idle] {
-		if !s.finished() && now-s.lastUsed.Load() < int64(unusedFor) {
+		// Closing writes what is in its memtable as one more table, so one that
+		// is being settled in stays open.
+		if !s.finished() && (s.unflushed() > 0 || now-s.lastUsed.Load() < int64(unusedFor)) {
 			continue
 		}
 		s.use.Lock()
@@ -244,9 +266,10 @@ func (o *Outbox) retain() error {
 	before := o.opt.Now().Add(-o.bounds.Load().retention)
 	bytes := o.space.bytes.Load()
 	removed := 0
+	var errs []error
 	for _, s := range *o.segments.Load() {
 		if removed == maxRemovals {
-			return nil
+			break
 		}
 		if !s.finished() || s == o.active.Load() || s == o.packing.Load() {
 			continue
@@ -256,30 +279,21 @@ func (o *Outbox) retain() error {
 			continue
 		}
 		bytes -= s.measure()
-		if err := o.remove(s); err != nil {
-			return err
+		err := o.remove(s)
+		if err == nil {
+			removed++
+		} else if !errors.Is(err, errPending) {
+			errs = append(errs, err)
 		}
-		removed++
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // remove takes a segment out of the list, then out of the state, and then
 // off the disk: a crash in between leaves a directory that is not in the
 // state and goes at the next start.
 func (o *Outbox) remove(s *segment) error {
-	s.use.Lock()
-	s.mu.Lock()
-	if s.counts[statusPending] != 0 {
-		s.mu.Unlock()
-		s.use.Unlock()
-		return nil
-	}
-	s.removed = true
-	s.mu.Unlock()
-	err := s.close()
-	s.use.Unlock()
-	if err != nil {
+	if err := s.leave(); err != nil {
 		return err
 	}
 	segs := slices.DeleteFunc(slices.Clone(*o.segments.Load()), func(x *segment) bool { return x == s })
@@ -287,8 +301,10 @@ func (o *Outbox) remove(s *segment) error {
 	if err := o.saveState(); err != nil {
 		return err
 	}
-	if err := os.Remove(s.logPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("removing a segment: %w", err)
+	for _, name := range []string{s.logPath(), s.logPath() + damagedSuffix} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing a segment: %w", err)
+		}
 	}
 	if err := os.Rename(s.dir, s.dir+removingSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("removing a segment: %w", err)
@@ -298,3 +314,25 @@ func (o *Outbox) remove(s *segment) error {
 	}
 	return nil
 }
+
+// leave closes the segment for ever, unless something in it is pending.
+func (s *segment) leave() error {
+	s.use.Lock()
+	defer s.use.Unlock()
+	if !s.finished() {
+		return errPending
+	}
+	if s.journal != nil {
+		// What closing a log fails for does not matter any more.
+		_ = s.close()
+	} else if err := s.close(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removed = true
+	return nil
+}
+
+// errPending means that a segment cannot be removed.
+var errPending = errors.New("a delivery in it is pending")

@@ -126,7 +126,10 @@ func (s *segment) journalSize() int64 {
 
 func (s *segment) logPath() string { return s.dir + logSuffix }
 
-const logSuffix = ".log"
+const (
+	logSuffix     = ".log"
+	damagedSuffix = ".damaged" // of what is kept of damaged files
+)
 
 // openJournal reads the segment's log; use is locked. A damaged one is
 // salvaged if the loss is accepted, and otherwise remembered as a loss.
@@ -175,7 +178,7 @@ func (s *segment) replay() error {
 func (s *segment) recount(x *index) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events = x.events.n
+	s.events, s.written = x.events.n, x.applied
 	if s.events > 0 {
 		s.first, s.last = x.events.at(0).key, x.events.at(s.events-1).key
 		s.reach = s.last

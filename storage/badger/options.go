@@ -74,8 +74,10 @@ type limits struct {
 	idle int
 
 	// drain is how long a sealed segment in which something is pending stays a
-	// journal.
-	drain time.Duration
+	// journal, because settling costs less there, and journals is how many such
+	// there may be, because each takes some ten megabytes of memory.
+	drain    time.Duration
+	journals int
 
 	// repack is the time between two attempts to pack a segment, of which the
 	// first failed.
@@ -98,7 +100,8 @@ var defaultLimits = limits{
 	age:        time.Hour,
 	memTable:   1 << 20,
 	idle:       8,
-	drain:      5 * time.Second,
+	drain:      10 * time.Minute,
+	journals:   4,
 	repack:     time.Minute,
 	tick:       time.Second,
 	reserve:    32 << 20,
@@ -118,6 +121,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.limits.memTable, defaultLimits.memTable)
 	def(&o.limits.idle, defaultLimits.idle)
 	def(&o.limits.drain, defaultLimits.drain)
+	def(&o.limits.journals, defaultLimits.journals)
 	def(&o.limits.repack, defaultLimits.repack)
 	def(&o.limits.tick, defaultLimits.tick)
 	def(&o.limits.reserve, defaultLimits.reserve)
@@ -142,8 +146,8 @@ func def[T comparable](field *T, value T) {
 // Badger's own SyncWrites is off because it syncs twice a commit, the write
 // ahead log and the value log that is always empty here, and only logs a
 // failure of the latter; the writer syncs the one file that matters itself.
-// Values never reach the value log: bodies are cut into chunks below the
-// threshold. Compaction would rewrite what retention removes as a whole.
+// Values never reach the value log: what is written through Badger is
+// settlements, which are short. Compaction would rewrite what retention removes as a whole.
 func databaseOptions(dir string, memTable int64, log *zap.Logger) badgerdb.Options {
 	return badgerdb.DefaultOptions(dir).
 		WithSyncWrites(false).

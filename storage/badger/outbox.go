@@ -236,8 +236,8 @@ func (o *Outbox) wrote(s *segment, group []*op) {
 	size := footprint(group)
 	s.memory.add(size)
 	o.space.written.Add(size)
-	if o.active.Load() == s && o.next.Load() == nil && s.full() {
-		o.wakeHousekeeper()
+	if o.active.Load() == s && o.next.Load() == nil && s.full() && s.asked.CompareAndSwap(false, true) {
+		o.wakeHousekeeper() // once: without room for a segment it would come in vain
 	}
 }
 

@@ -15,8 +15,13 @@ import (
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
-// packTail is how much of the log may be left to copy when the journal stops.
-const packTail = 64 << 10
+const (
+	// packTail is how much of the log may be left to copy when the journal
+	// stops, unless settlements come so fast that it is more again after
+	// maxTails copies.
+	packTail = 64 << 10
+	maxTails = 3
+)
 
 // errStopped ends packing when the outbox is being closed.
 var errStopped = errors.New("outbox is being closed")
@@ -57,7 +62,10 @@ func (p *packer) run() error {
 	if err := p.writeTables(); err != nil {
 		return err
 	}
-	for p.journal.index.end()-p.copied > packTail {
+	for range maxTails {
+		if p.journal.index.end()-p.copied <= packTail {
+			break
+		}
 		if err := p.copyTail(); err != nil {
 			return err
 		}
@@ -74,6 +82,9 @@ func (p *packer) change() error {
 	err := p.copyTail()
 	if err == nil {
 		err = errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir)))
+	}
+	if err == nil && !p.o.makeRoom(slack) { // for the state
+		err = errNoRoom
 	}
 	if err != nil {
 		s.w = newWriter(p.o, s, s.journal)
@@ -328,7 +339,9 @@ type logWindow struct {
 
 const windowSize = 512 << 10
 
-// read returns what stands at the place; it is good until the next call.
+// read returns what stands at the place; it is good until the next call. What
+// was committed since the window was read may come out as zeros: packing reads
+// such things only where copyTail will write them once more.
 func (w *logWindow) read(at place) ([]byte, error) {
 	end := w.start + int64(len(w.buf))
 	switch {

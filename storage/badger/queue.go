@@ -31,8 +31,7 @@ var errSealed = errors.New("segment is sealed")
 // op is what one call wants committed.
 type op struct {
 	entries []entry
-	// chunks hold long bodies. A database commits them before the entries,
-	// which alone make them reachable.
+	// chunks hold long bodies.
 	chunks []entry
 
 	// size and count are those of the entries, by Badger's reckoning.
@@ -147,7 +146,7 @@ func (e *entry) size() int64 { return int64(len(e.key) + len(e.value) + 12) }
 // derived says whether the entry follows from others.
 func (e *entry) derived() bool {
 	switch e.key[0] {
-	case kindType, kindEndpoint, kindFailed, kindDue:
+	case kindFailed, kindDue:
 		return true
 	}
 	return false

@@ -206,7 +206,9 @@ func (o *Outbox) load(s *segment, opened *atomic.Int64) error {
 		err = s.view(s.scan)
 		if opened.Add(1) > int64(o.opt.limits.idle) {
 			s.use.Lock()
-			err = errors.Join(err, s.close())
+			if closing := s.close(); !errors.Is(closing, errNoRoom) {
+				err = errors.Join(err, closing)
+			}
 			s.use.Unlock()
 		}
 	}

@@ -34,6 +34,9 @@ type segment struct {
 	// packAfter is when packing may be tried again, in milliseconds.
 	packAfter atomic.Int64
 
+	// asked says that the housekeeper was asked for the next segment.
+	asked atomic.Bool
+
 	// stuck is the number of a log that cannot be flushed.
 	stuck atomic.Int64
 
@@ -316,6 +319,7 @@ func (s *segment) changed(c *change) int {
 			delete(s.pending, c.endpoint)
 		}
 	}
+	s.recent.take(c.id)
 	if c.newStatus == statusPending {
 		s.backlog(c.endpoint).add(created, c.newFresh, c.newDue)
 		s.recent.put(c.id, c.record)

@@ -55,9 +55,6 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 	}
 	err := o.settleRoom(settlements)
 	if err == nil {
-		err = o.unstore(s)
-	}
-	if err == nil {
 		err = s.acquire()
 	}
 	if err != nil {
@@ -65,7 +62,12 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 		return err
 	}
 	defer s.use.RUnlock()
-	if err := p.settlements(s, settlements); err != nil {
+	// While the segment is held, it cannot be finished behind our back.
+	err = o.unstore(s)
+	if err == nil {
+		err = p.settlements(s, settlements)
+	}
+	if err != nil {
 		o.deliveries.release(p.deliveries)
 		return err
 	}

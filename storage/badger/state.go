@@ -16,7 +16,7 @@ import (
 )
 
 // formatVersion is that of the directory as a whole. A newer one is refused.
-const formatVersion = 2
+const formatVersion = 3
 
 // state is what an outbox knows about itself apart from its segments, so
 // that what they lose is noticed.
@@ -95,6 +95,9 @@ func (o *Outbox) loadState() (st state, found bool, err error) {
 	if err := json.Unmarshal(b, &st); err != nil {
 		return st, true, fmt.Errorf("reading %s: %w: %w", o.statePath(), errDamaged, err)
 	}
+	if st.Format < formatVersion {
+		return st, true, fmt.Errorf("outbox has format %d, of a development version, and this program knows format %d", st.Format, formatVersion)
+	}
 	if st.Format > formatVersion {
 		return st, true, fmt.Errorf("outbox has format %d and this program knows formats up to %d: use a newer one", st.Format, formatVersion)
 	}
@@ -149,6 +152,7 @@ func (o *Outbox) writeState(clean bool) error {
 	last := string(b)
 	b = append(append(b, stateSum...), checksumLine([]byte(last))...)
 	if err := replaceFile(o.statePath(), b); err != nil {
+		o.state.last = nil // either may be on the disk
 		return err
 	}
 	o.state.last = []byte(last)

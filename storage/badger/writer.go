@@ -103,7 +103,7 @@ func (w *writer) commit(ops []*op) int {
 // here, and returns the number of both.
 func (w *writer) gather(ops []*op) (n int) {
 	w.group = w.group[:0]
-	var size, count int64
+	var size, count, queued int64
 	sealed := w.o.sealing(w.seg)
 	for _, p := range ops {
 		if len(p.events) > 0 && sealed {
@@ -111,16 +111,17 @@ func (w *writer) gather(ops []*op) (n int) {
 			n++
 			continue
 		}
-		if p.size > w.maxSize || p.count > w.maxCount {
+		if p.size > w.maxSize || p.count > w.maxCount || p.queued > maxLogPayload/2 {
 			w.finish(ops[n:n+1], storage.ErrTooLarge)
 			n++
 			continue
 		}
-		if len(w.group) > 0 && (size+p.size > min(w.maxSize, maxGroup) || count+p.count > w.maxCount) {
+		if len(w.group) > 0 && (size+p.size > w.maxSize || queued+p.queued > maxGroup || count+p.count > w.maxCount) {
 			break
 		}
 		n++
 		size += p.size
+		queued += p.queued
 		count += p.count
 		w.group = append(w.group, p)
 	}
