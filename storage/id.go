@@ -13,8 +13,9 @@ import (
 const deliveryPrefix = "wh_dlv_"
 
 // MaxDeliveries is the greatest number of deliveries that one event can have:
-// the fan-out index of a delivery id has two bytes.
-const MaxDeliveries = 1 << 16
+// the fan-out index of a delivery id has two bytes, and their number fits in
+// as many.
+const MaxDeliveries = 1<<16 - 1
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 

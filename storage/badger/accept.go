@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -83,7 +82,7 @@ func newCall(events []storage.NewEvent) (*call, error) {
 	var conflict []int
 	for i := range events {
 		e := &events[i]
-		if len(e.Endpoints) > min(storage.MaxDeliveries, math.MaxUint16) {
+		if len(e.Endpoints) > storage.MaxDeliveries {
 			return nil, fmt.Errorf("accepting an event for %d endpoints: %w", len(e.Endpoints), storage.ErrTooLarge)
 		}
 		h := hashID(e.ID)

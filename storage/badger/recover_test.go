@@ -2,8 +2,10 @@ package badger
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -93,4 +95,26 @@ func TestDamagedKeyRegistry(t *testing.T) {
 	}
 	o = open(t, o.dir, Options{limits: quiet()})
 	wantDelivery(t, o, id, storage.StatusDelivered, 0)
+}
+
+// TestMostEndpoints packs an event for as many endpoints as there may be: their
+// number stands in 16 bits.
+func TestMostEndpoints(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()})
+	names := make([]string, storage.MaxDeliveries+1)
+	for i := range names {
+		names[i] = strconv.Itoa(i)
+	}
+	_, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "too many", Endpoints: names}})
+	if !errors.Is(err, storage.ErrTooLarge) {
+		t.Errorf("%d endpoints: got %v, want ErrTooLarge", len(names), err)
+	}
+	accept(t, o, "most", names[1:]...)
+	packActive(t, o)
+	o = reopen(t, o, Options{limits: quiet()})
+	wantWhole(t, o)
+	if n := o.Usage().Pending; n != len(names)-1 {
+		t.Errorf("pending: got %d, want %d", n, len(names)-1)
+	}
 }
