@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -208,11 +209,7 @@ func (p *packer) putIndex(kind byte, hash [4]byte, items []byte) error {
 
 // ids puts the blocks of public ids.
 func (p *packer) ids(x *index) error {
-	hashes := make([]idHash, 0, len(x.ids))
-	for h := range x.ids {
-		hashes = append(hashes, h)
-	}
-	slices.SortFunc(hashes, func(a, b idHash) int { return bytes.Compare(a[:], b[:]) })
+	hashes := slices.SortedFunc(maps.Keys(x.ids), func(a, b idHash) int { return bytes.Compare(a[:], b[:]) })
 	var key []byte
 	block := []byte{recordVersion}
 	for i, h := range hashes {

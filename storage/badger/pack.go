@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,12 +155,8 @@ func (p *packer) record(key []byte, at place, meta byte) error {
 
 func (p *packer) attempts(x *index) error {
 	x.mu.RLock()
-	ids := make([]storage.DeliveryID, 0, len(x.attempts))
-	for id := range x.attempts {
-		ids = append(ids, id)
-	}
+	ids := slices.SortedFunc(maps.Keys(x.attempts), storage.DeliveryID.Compare)
 	x.mu.RUnlock()
-	slices.SortFunc(ids, storage.DeliveryID.Compare)
 	var key []byte
 	for _, id := range ids {
 		x.mu.RLock()
@@ -179,12 +176,7 @@ func (p *packer) attempts(x *index) error {
 // is and is read without the lock.
 
 func (p *packer) chunks(x *index) error {
-	keys := make([]storage.EventKey, 0, len(x.chunks))
-	for k := range x.chunks {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, compareKeys)
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(x.chunks), compareKeys) {
 		for n, at := range x.chunks[k] {
 			key := append([]byte{kindChunk}, k[:]...)
 			if err := p.record(binary.BigEndian.AppendUint16(key, uint16(n)), at, 0); err != nil {
@@ -254,12 +246,7 @@ func (p *packer) due(x *index) error {
 func sortedHashes[T any](x *index, m map[[4]byte][]T) [][4]byte {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	all := make([][4]byte, 0, len(m))
-	for h := range m {
-		all = append(all, h)
-	}
-	slices.SortFunc(all, func(a, b [4]byte) int { return bytes.Compare(a[:], b[:]) })
-	return all
+	return slices.SortedFunc(maps.Keys(m), func(a, b [4]byte) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // copyTail copies the settlements that were committed since it last did, or
