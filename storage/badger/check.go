@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -33,22 +34,13 @@ type damage struct {
 
 func (d *damage) err() error {
 	errs := []error{d.manifest}
-	for _, id := range sortedKeys(d.tables) {
+	for _, id := range slices.Sorted(maps.Keys(d.tables)) {
 		errs = append(errs, d.tables[id])
 	}
-	for _, name := range sortedKeys(d.logs) {
+	for _, name := range slices.Sorted(maps.Keys(d.logs)) {
 		errs = append(errs, d.logs[name])
 	}
 	return errors.Join(errs...)
-}
-
-func sortedKeys[K uint64 | string, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // expectation is what the state says about the files of a segment.
@@ -119,7 +111,7 @@ func readManifest(dir string) (tables []uint64, torn bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	return sortedKeys(m.Tables), end != fi.Size(), nil
+	return slices.Sorted(maps.Keys(m.Tables)), end != fi.Size(), nil
 }
 
 // examineTable verifies a table's index and, when all is set, all its blocks.
