@@ -20,8 +20,10 @@ import (
 	"github.com/promptreports/caddy-webhooks/storage"
 )
 
-// smallDisk is a file system of its own that the test can fill.
-const smallDisk = 32 << 20
+// smallDisk is a file system of its own that the test can fill. It holds what
+// the tests accept at once, twice: a log is allocated ahead, and until the file
+// system is asked again what was written into that counts as well.
+const smallDisk = 48 << 20
 
 // diskLimits suit a small disk.
 func diskLimits() limits {
