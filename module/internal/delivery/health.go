@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"github.com/promptreports/caddy-webhooks/storage"
@@ -12,6 +14,14 @@ const (
 	// fail, with no answer in between, before an endpoint is failing: one
 	// event that a receiver cannot digest says nothing about the receiver.
 	failingEvents = 3
+
+	// An endpoint that fails some of the time needs a longer row: so long
+	// that it comes about by chance once in 1e12 attempts, at the share of
+	// failures that its last rowMemory attempts or so had. longestRow is
+	// enough for any endpoint.
+	chanceOfRow = 1e-12
+	rowMemory   = 128
+	longestRow  = 40
 
 	// firstProbe and lastProbe are the shortest and the longest wait for the
 	// next probe of a failing endpoint; each is twice the one before.
@@ -31,16 +41,23 @@ const (
 // a pure state machine: time and randomness are passed in, and it is guarded
 // by the lock of its owner.
 //
-// healthy → failing: attempts to failingEvents distinct events failed in a
-// row. failing → healthy: the receiver answered. A recovering endpoint starts
+// healthy → failing: a row of attempts failed, to failingEvents distinct events
+// or more, and the row is longer than the endpoint's usual ones. failing → healthy: the receiver answered. A recovering endpoint starts
 // with one attempt at once, and earns a doubling every rampStep. One that
 // fails again before its ramp is over goes on with the backoff it had.
 type health struct {
 	failing bool
 
-	// seen are the distinct events of the failures in a row.
+	// row is the number of failures since the last answer, and seen are the
+	// first count distinct events of them.
+	row   int
 	seen  [failingEvents]storage.EventKey
 	count int
+
+	// share is the share of failures among the last attempts, without the
+	// row that is going on and those that ended in failing: how the endpoint
+	// is when it works.
+	share float64
 
 	// since is when the first failure of the row happened, and sinceAt the
 	// same on the engine's own clock, where it may be negative.
@@ -70,7 +87,7 @@ func (h *health) resume(now time.Duration, wall, since time.Time, random float64
 // renew begins the failure that is going on anew, for who wants the endpoint
 // to be tried whatever was before.
 func (h *health) renew(now time.Duration, wall time.Time) {
-	h.count, h.since = 0, time.Time{}
+	h.row, h.count, h.since = 0, 0, time.Time{}
 	if h.failing {
 		h.since, h.sinceAt = wall, now
 	}
@@ -100,6 +117,7 @@ func (h *health) limit(most int) int {
 // answered is told an attempt that the receiver answered, unless with a
 // refusal to work. It says whether the endpoint recovered.
 func (h *health) answered(now time.Duration, most int) bool {
+	h.learnRow()
 	h.count, h.since = 0, time.Time{}
 	if h.failing {
 		h.failing, h.probing = false, false
@@ -125,21 +143,36 @@ func (h *health) failed(now time.Duration, wall time.Time, probe bool, key stora
 		}
 		return false
 	}
-	if h.count == 0 {
+	if h.row == 0 {
 		h.since, h.sinceAt = wall, now
 	}
-	for i := range h.count {
-		if h.seen[i] == key {
-			return false
-		}
+	h.row++
+	if h.count < failingEvents && !slices.Contains(h.seen[:h.count], key) {
+		h.seen[h.count] = key
+		h.count++
 	}
-	h.seen[h.count] = key
-	if h.count++; h.count < failingEvents {
+	if h.count < failingEvents || h.row < h.telling() {
 		return false
 	}
-	h.failing, h.ramp, h.count = true, 0, 0
+	h.failing, h.ramp, h.row, h.count = true, 0, 0, 0
 	h.schedule(now, random)
 	return true
+}
+
+// learnRow takes the row of failures that an answer ended into the share.
+func (h *health) learnRow() {
+	for range min(h.row, longestRow) {
+		h.share += (1 - h.share) / rowMemory
+	}
+	h.share -= h.share / rowMemory
+	h.row = 0
+}
+
+// telling returns the length of a row that says that the endpoint does not
+// work, rather than that it fails some of the time.
+func (h *health) telling() int {
+	least := math.Log(chanceOfRow) / math.Log(h.share) // 0 for a share of 0
+	return max(failingEvents, int(math.Ceil(min(least, longestRow))))
 }
 
 // schedule sets the time of the next probe.

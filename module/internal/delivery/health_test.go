@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,12 +24,13 @@ func TestHealthTurnsFailing(t *testing.T) {
 		events []uint32 // 0 is an answer
 		want   bool
 	}{
-		"one event, often":          {[]uint32{1, 1, 1, 1, 1, 1}, false},
-		"two events, often":         {[]uint32{1, 2, 1, 2, 1, 2}, false},
-		"three events":              {[]uint32{1, 2, 3}, true},
-		"three events, one twice":   {[]uint32{1, 2, 2, 1, 3}, true},
-		"three with an answer":      {[]uint32{1, 2, 0, 3}, false},
-		"an answer and then enough": {[]uint32{1, 2, 0, 1, 2, 3}, true},
+		"one event, often":        {[]uint32{1, 1, 1, 1, 1, 1}, false},
+		"two events, often":       {[]uint32{1, 2, 1, 2, 1, 2}, false},
+		"three events":            {[]uint32{1, 2, 3}, true},
+		"three events, one twice": {[]uint32{1, 2, 2, 1, 3}, true},
+		"three with an answer":    {[]uint32{1, 2, 0, 3}, false},
+		"no longer than usual":    {[]uint32{1, 2, 0, 1, 2, 3}, false},
+		"much longer than usual":  {[]uint32{1, 2, 0, 1, 2, 3, 4, 5, 6, 7}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,6 +55,39 @@ func failing(now time.Duration) *health {
 		h.failed(now, time.Unix(0, 0), false, key(n), 0.5)
 	}
 	return h
+}
+
+// TestHealthOfSometimesFailing gives an endpoint that fails some of the time
+// so many attempts that rows of three failures are certain.
+func TestHealthOfSometimesFailing(t *testing.T) {
+	t.Parallel()
+	for _, share := range []float64{0.01, 0.05, 0.2, 0.5} {
+		t.Run(fmt.Sprint(share), func(t *testing.T) {
+			t.Parallel()
+			var h health
+			random := rand.New(rand.NewPCG(1, 2))
+			for range 2 * rowMemory {
+				h.answered(0, 16) // it worked for a while
+			}
+			n := uint32(0)
+			for range 1_000_000 {
+				n++
+				if random.Float64() >= share {
+					h.answered(0, 16)
+				} else if h.failed(0, time.Unix(0, 0), false, key(n), 0.5) {
+					t.Fatalf("turned failing at attempt %d", n)
+				}
+			}
+			row := 0
+			for !h.failing {
+				h.failed(0, time.Unix(0, 0), false, key(n+uint32(row)), 0.5)
+				row++
+			}
+			if row < failingEvents || row > longestRow {
+				t.Errorf("failures until it turned failing: got %d, want %d to %d", row, failingEvents, longestRow)
+			}
+		})
+	}
 }
 
 func TestHealthProbesBackOff(t *testing.T) {
