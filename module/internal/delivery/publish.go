@@ -118,15 +118,15 @@ func (e *Engine) hand(p *publishing, publications []Publication, accepted []stor
 
 // receive takes over one delivery that was committed since began. When the
 // outbox was read meanwhile, the delivery may have been found, sent and
-// finished already, so that only the outbox knows; it is asked again. The
-// caller holds the lock.
+// finished already, so that only the outbox knows; it is asked again: at once
+// where the delivery has its place in the window. The caller holds the lock.
 func (e *Engine) receive(q *queue, it item, p *payload, began uint64, now time.Duration) {
 	switch {
 	case e.closed.Load():
 		return
 	case q.reading.merged > began:
+		q.reading.behind = q.reading.behind || q.win.covers(it.position())
 		q.lower(it.position())
-		q.reading.behind = true
 	case q.win.covers(it.position()):
 		if p != nil {
 			e.pin(&it, p)
