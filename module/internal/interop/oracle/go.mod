@@ -1,0 +1,11 @@
+module github.com/promptreports/caddy-webhooks/module/internal/interop/oracle
+
+go 1.26
+
+require (
+	code.dny.dev/ssrf v0.3.0
+	github.com/promptreports/caddy-webhooks v0.0.0
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+)
+
+replace github.com/promptreports/caddy-webhooks => ../../../..
