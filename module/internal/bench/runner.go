@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// arriveTimeout is how long after the last answer events may arrive
-	// before they count as lost.
+	// arriveTimeout is how long nothing arrives before the events that are
+	// missing count as lost: what arrives late was pending.
 	arriveTimeout = 30 * time.Second
 
 	// settleTime lets what follows a run (settling the last attempts) end
@@ -89,7 +89,7 @@ func (r *runner) run(ctx context.Context, ld load) (res result, err error) {
 	peak := r.watchPSS()
 	err = ld.send(ctx, r.process.addr, r.subject.accepted(), l)
 	if err == nil {
-		_, err = l.wait(ctx, min(l.next.Load(), int64(len(l.sent))), arriveTimeout)
+		err = l.waitForAll(ctx, min(l.next.Load(), int64(len(l.sent))))
 	}
 	res.pss = peak()
 	if err != nil {
@@ -109,6 +109,18 @@ func (r *runner) run(ctx context.Context, ld load) (res result, err error) {
 		return res, errors.New("no event was accepted")
 	}
 	return res, nil
+}
+
+// waitForAll returns when so many events have arrived everywhere, or when no
+// more do.
+func (l *ledger) waitForAll(ctx context.Context, events int64) error {
+	for {
+		before := l.complete.Load()
+		all, err := l.wait(ctx, events, arriveTimeout)
+		if all || err != nil || l.complete.Load() == before {
+			return err
+		}
+	}
 }
 
 // wait returns when so many events have arrived everywhere, or when there is
