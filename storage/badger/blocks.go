@@ -193,14 +193,14 @@ func eachID(block []byte, f func(h idHash, record []byte)) error {
 }
 
 // putIndex puts the blocks of one list of an index.
-func (p *packer) putIndex(kind byte, hash [4]byte, items []byte) error {
+func putIndex(tables *tableWriter, kind byte, hash [4]byte, items []byte) error {
 	for part := range slices.Chunk(items, blockItems*blockItem) {
 		key := append(append([]byte{kind}, hash[:]...), part[:blockItem]...)
 		if kind == kindType {
 			key = key[:typeKeyLen]
 		}
 		value := append([]byte{recordVersion}, part...)
-		if err := p.tables.put(key, appendChecksum(value, 0), 0); err != nil {
+		if err := tables.put(key, appendChecksum(value, 0), 0); err != nil {
 			return err
 		}
 	}
@@ -210,24 +210,43 @@ func (p *packer) putIndex(kind byte, hash [4]byte, items []byte) error {
 // ids puts the blocks of public ids.
 func (p *packer) ids(x *index) error {
 	hashes := slices.SortedFunc(maps.Keys(x.ids), func(a, b idHash) int { return bytes.Compare(a[:], b[:]) })
-	var key []byte
-	block := []byte{recordVersion}
-	for i, h := range hashes {
+	b := idBlocks{tables: p.tables}
+	for _, h := range hashes {
 		record, err := p.log.read(x.ids[h])
+		if err == nil {
+			err = b.add(h, record)
+		}
 		if err != nil {
 			return err
 		}
-		key = idBlockKey(h)
-		block = appendBytes(append(block, h[:]...), record)
-		if i+1 < len(hashes) && bytes.Equal(key, idBlockKey(hashes[i+1])) {
-			continue
-		}
-		if err := p.tables.put(key, appendChecksum(block, 0), 0); err != nil {
+	}
+	return b.flush()
+}
+
+// idBlocks puts blocks of public ids, which come in the order of their hashes.
+type idBlocks struct {
+	tables *tableWriter
+	key    []byte // of the block that is being gathered
+	block  []byte
+}
+
+func (b *idBlocks) add(h idHash, record []byte) error {
+	if key := idBlockKey(h); !bytes.Equal(key, b.key) {
+		if err := b.flush(); err != nil {
 			return err
 		}
-		block = block[:1]
+		b.key, b.block = key, append(b.block[:0], recordVersion)
 	}
+	b.block = appendBytes(append(b.block, h[:]...), record)
 	return nil
+}
+
+// flush puts the block that was gathered last, if there is one.
+func (b *idBlocks) flush() error {
+	if b.key == nil {
+		return nil
+	}
+	return b.tables.put(b.key, appendChecksum(b.block, 0), 0)
 }
 
 // types puts the index by type.
@@ -246,7 +265,7 @@ func (p *packer) types(x *index) error {
 			}
 			items = binary.BigEndian.AppendUint16(append(items, e.key[:]...), uint16(n))
 		}
-		if err := p.putIndex(kindType, h, items); err != nil {
+		if err := putIndex(p.tables, kindType, h, items); err != nil {
 			return err
 		}
 	}
@@ -263,7 +282,7 @@ func (p *packer) endpoints(x *index) error {
 			x.mu.RUnlock()
 			items = append(items, id[:]...)
 		}
-		if err := p.putIndex(kindEndpoint, h, items); err != nil {
+		if err := putIndex(p.tables, kindEndpoint, h, items); err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,7 @@ func (o *Outbox) tidy() {
 	if o.failure() == nil {
 		o.watchFlushes()
 		o.report("removing old segments", o.retain())
+		o.report("giving back room", o.thinOne())
 		o.report("writing the state", o.saveState())
 	}
 }
@@ -228,8 +229,12 @@ func decodeBloom(data []byte) (*bloom, error) {
 }
 
 // unusedFor is how long a database in which something is pending stays open
-// when more are open than should be.
-const unusedFor = 5 * time.Second
+// when more are open than should be, and settledFor the same where closing
+// would write a table of what was settled.
+const (
+	unusedFor  = 5 * time.Second
+	settledFor = 20 * time.Second
+)
 
 // closeIdle closes the databases that were not used for the longest time, when
 // too many are open: each has memtables, a cache and a dozen goroutines. Those
@@ -249,9 +254,11 @@ func (o *Outbox) closeIdle() {
 	slices.SortFunc(open, func(a, b *segment) int { return int(a.lastUsed.Load() - b.lastUsed.Load()) })
 	now := o.opt.Now().UnixNano()
 	for _, s := range open[:len(open)-o.opt.limits.idle] {
-		// Closing writes what is in its memtable as one more table, so one that
-		// is being settled in stays open.
-		if !s.finished() && (s.unflushed() > 0 || now-s.lastUsed.Load() < int64(unusedFor)) {
+		stays := unusedFor
+		if s.unflushed() > 0 {
+			stays = settledFor
+		}
+		if !s.finished() && now-s.lastUsed.Load() < int64(stays) {
 			continue
 		}
 		s.use.Lock()

@@ -70,6 +70,10 @@ type Outbox struct {
 	stop      chan struct{}
 	housework sync.WaitGroup
 	houseMu   sync.Mutex // held by housekeeping
+
+	// thinAfter is when the next segment may be thinned; it belongs to the
+	// housekeeper.
+	thinAfter time.Time
 }
 
 // Open opens the outbox in the directory, which is made if it is missing,

@@ -106,22 +106,22 @@ func (p *packer) change() error {
 	return errors.Join(err, os.Remove(s.logPath()), syncDir(filepath.Dir(s.dir)))
 }
 
-// mayWrite says whether packing may go on, by so much.
-func (p *packer) mayWrite(size int64) error {
+// mayWriteTables says whether packing or thinning may go on, by so much.
+func (o *Outbox) mayWriteTables(size int64) error {
 	select {
-	case <-p.o.stop:
+	case <-o.stop:
 		return errStopped
 	default:
 	}
-	if err := p.o.failure(); err != nil {
+	if err := o.failure(); err != nil {
 		return err
 	}
-	if hook := p.o.opt.packHook; hook != nil {
+	if hook := o.opt.packHook; hook != nil {
 		if err := hook(); err != nil {
 			return err
 		}
 	}
-	if p.o.askSpaceNow(); !p.o.mayPack(size + slack) {
+	if o.askSpaceNow(); !o.mayPack(size + slack) {
 		return errNoRoom
 	}
 	return nil
@@ -130,7 +130,7 @@ func (p *packer) mayWrite(size int64) error {
 // writeTables writes all records in the order of their keys.
 func (p *packer) writeTables() error {
 	p.log.log = p.journal.log
-	p.tables = newTableWriter(p.s.dir, p.mayWrite)
+	p.tables = newTableWriter(p.s.dir, p.o.mayWriteTables)
 	defer p.tables.release()
 	x := &p.journal.index
 	for _, write := range []func(x *index) error{
@@ -256,7 +256,7 @@ func (p *packer) copyTail() error {
 	if p.copied == end {
 		return nil
 	}
-	if err := p.mayWrite(2 * (end - p.copied)); err != nil {
+	if err := p.o.mayWriteTables(2 * (end - p.copied)); err != nil {
 		return err
 	}
 	db, err := openBadger(p.s.dir, p.o.opt.limits.memTable, p.o.opt.Logger)

@@ -71,6 +71,9 @@ func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []e
 		known[s.N] = s
 		newest = max(newest, s.N)
 	}
+	if err := o.settleThinnings(known); err != nil {
+		return nil, nil, err
+	}
 	files, err := o.listFiles(func(n uint32) bool {
 		_, isKnown := known[n]
 		return found && !isKnown && n < newest
@@ -82,6 +85,7 @@ func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []e
 		s := newSegment(o, n)
 		st, seg := st, known[n]
 		s.recall(seg)
+		s.thinned = seg.Thinned
 		s.expect(st, seg)
 		if err := s.chooseForm(f, seg); err != nil {
 			return nil, nil, err

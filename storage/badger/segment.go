@@ -2,14 +2,10 @@ package badger
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	badgerdb "github.com/dgraph-io/badger/v4"
-	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -26,7 +22,7 @@ type segment struct {
 	use      sync.RWMutex
 	journal  *journal  // nil when packed
 	db       *database // nil while a journal, or closed
-	w        *writer
+	w        *writer   // nil where db is only open to read
 	memTable int64
 
 	lastUsed atomic.Int64
@@ -65,6 +61,7 @@ type segment struct {
 	sizeKnown bool
 	removed   bool
 	stored    bool // its ids are in a file beside the database
+	thinned   bool // finished history was taken out of it
 	sealed    bool
 	// packed says that it is a database, and journalEnd, while it is not, up
 	// to which place its log is synced.
@@ -93,114 +90,6 @@ func newSegment(o *Outbox, n uint32) *segment {
 
 func segmentName(n uint32) string { return fmt.Sprintf("%08x", n) }
 
-// acquire sees to it that the segment is open. The caller calls
-// s.use.RUnlock when done.
-func (s *segment) acquire() error {
-	for {
-		s.use.RLock()
-		if s.journal != nil || s.db != nil {
-			s.lastUsed.Store(s.o.opt.Now().UnixNano())
-			return nil
-		}
-		s.use.RUnlock()
-		s.use.Lock()
-		err := s.open()
-		s.use.Unlock()
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// open opens the database, or reads the journal if the segment still is one;
-// use is locked.
-func (s *segment) open() error {
-	if s.journal != nil || s.db != nil {
-		return nil
-	}
-	if s.isRemoved() {
-		return storage.ErrNotFound
-	}
-	if !s.isPacked() {
-		return s.openJournal()
-	}
-	size := max(s.o.opt.limits.memTable, unflushed(s.dir))
-	if err := s.mayOpen(size); err != nil {
-		return err
-	}
-	if err := s.examine(); err != nil {
-		return err
-	}
-	db, err := openBadger(s.dir, size, s.o.opt.Logger)
-	if err != nil {
-		return fmt.Errorf("opening segment %s: %w", s.dir, err)
-	}
-	s.memTable = size
-	d, err := newDatabase(s, db)
-	if err != nil {
-		_ = db.Close()
-		return err
-	}
-	s.db = d
-	s.w = newWriter(s.o, s, d)
-	return nil
-}
-
-func openBadger(dir string, memTable int64, log *zap.Logger) (*badgerdb.DB, error) {
-	opt := databaseOptions(dir, memTable, log)
-	db, err := badgerdb.Open(opt)
-	if err != nil {
-		// A kill while a write-ahead log was created leaves it without
-		// content; the first attempt to open it fails and repairs it. Keys
-		// are not used, so their file can be made anew.
-		_ = os.Remove(filepath.Join(dir, badgerdb.KeyRegistryFileName))
-		db, err = badgerdb.Open(opt)
-	}
-	return db, err
-}
-
-// unflushed returns the memtable size that write-ahead logs left by an
-// unclean stop need: Badger gives them twice that size.
-func unflushed(dir string) int64 {
-	var size int64
-	names, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
-	for _, name := range names {
-		if fi, err := os.Stat(name); err == nil {
-			size = max(size, (fi.Size()+1)/2)
-		}
-	}
-	return size
-}
-
-// close ends the writer and closes what is open; use is locked.
-func (s *segment) close() error {
-	if s.journal != nil {
-		s.w.stop()
-		err := s.journal.close()
-		s.journal, s.w = nil, nil
-		return err
-	}
-	if s.db == nil {
-		return nil
-	}
-	if !s.awaitRoom() {
-		return fmt.Errorf("closing segment %s: %w", s.dir, errNoRoom)
-	}
-	if s.isStuck() {
-		return fmt.Errorf("closing segment %s: its tables cannot be written", s.dir)
-	}
-	s.w.stop()
-	err := s.db.close()
-	s.db, s.w = nil, nil
-	s.memory.end()
-	s.noteTables()
-	s.forgetRecent()
-	if err != nil {
-		return fmt.Errorf("closing segment %s: %w", s.dir, err)
-	}
-	return nil
-}
-
 func (s *segment) forgetRecent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,6 +107,12 @@ func (s *segment) isPacked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.packed
+}
+
+func (s *segment) isStored() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stored
 }
 
 func (s *segment) isRemoved() bool {

@@ -242,6 +242,19 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 	if n := openOnes(); n != opt.limits.idle {
 		t.Errorf("unused: got %d open databases, want %d", n, opt.limits.idle)
 	}
+	for _, id := range ids { // a table is not yet written of this
+		reschedule(t, o, id, 1, c.Now(), nil)
+	}
+	c.advance(unusedFor)
+	o.tidy()
+	if n := openOnes(); n != len(ids) {
+		t.Errorf("settled in a while ago: got %d open databases, want all", n)
+	}
+	c.advance(settledFor)
+	o.tidy()
+	if n := openOnes(); n != opt.limits.idle {
+		t.Errorf("settled in long ago: got %d open databases, want %d", n, opt.limits.idle)
+	}
 	for _, id := range ids {
 		settle(t, o, id, storage.StatusDelivered)
 	}
@@ -252,6 +265,46 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 		t.Errorf("opened again: got %d open databases, want at most %d", n, opt.limits.idle)
 	}
 	for _, id := range ids {
-		wantDelivery(t, o, id, storage.StatusDelivered, 0)
+		wantDelivery(t, o, id, storage.StatusDelivered, 1)
 	}
+}
+
+// TestFinishedSegmentIsOpenedToRead sees that listing history opens finished
+// segments without a writer, and that one which is settled in again is one
+// that the next start examines.
+func TestFinishedSegmentIsOpenedToRead(t *testing.T) {
+	t.Parallel()
+	opt := Options{limits: quiet()}
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	id := accept(t, o, "event", "x").Delivery(0)
+	settle(t, o, id, storage.StatusFailed)
+	s := packActive(t, o)
+	o.tidy()
+	for range 2 {
+		wantDelivery(t, o, id, storage.StatusFailed, 0)
+		if formOf(s) != "open" || s.w != nil || len(filesIn(t, s.dir, "*.mem")) != 0 {
+			t.Errorf("after reading: got the form %s, writer %t, logs %v; want it open without", formOf(s), s.w != nil, filesIn(t, s.dir, "*.mem"))
+		}
+		if !s.isStored() {
+			t.Error("after reading: it counts as not finished")
+		}
+		o = reopen(t, o, opt)
+		s = (*o.segments.Load())[0]
+	}
+	wantDelivery(t, o, id, storage.StatusFailed, 0)
+	settle(t, o, id, storage.StatusDelivered)
+	if s.w == nil || s.isStored() {
+		t.Errorf("after settling: got writer %t, finished %t; want a writer and not finished", s.w != nil, s.isStored())
+	}
+	o = reopen(t, o, opt)
+	wantDelivery(t, o, id, storage.StatusDelivered, 0)
+}
+
+func filesIn(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }

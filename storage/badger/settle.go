@@ -55,19 +55,14 @@ func (o *Outbox) settle(ctx context.Context, s *segment, settlements []storage.S
 	}
 	err := o.settleRoom(settlements)
 	if err == nil {
-		err = s.acquire()
+		err = s.acquireToSettle()
 	}
 	if err != nil {
 		o.deliveries.release(p.deliveries)
 		return err
 	}
 	defer s.use.RUnlock()
-	// While the segment is held, it cannot be finished behind our back.
-	err = o.unstore(s)
-	if err == nil {
-		err = p.settlements(s, settlements)
-	}
-	if err != nil {
+	if err := p.settlements(s, settlements); err != nil {
 		o.deliveries.release(p.deliveries)
 		return err
 	}

@@ -54,6 +54,8 @@ type segmentState struct {
 	Journal int64 `json:"journal,omitempty"`
 	// Codeless says that its filter does not know the codes of deliveries.
 	Codeless bool `json:"codeless,omitempty"`
+	// Thinned says that finished history was taken out of it.
+	Thinned bool `json:"thinned,omitempty"`
 	// Tables are some that the manifest of the database must name.
 	Tables []uint64 `json:"tables,omitempty"`
 }
@@ -133,7 +135,7 @@ func (o *Outbox) writeState(clean bool) error {
 			st.Segments = append(st.Segments, segmentState{
 				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: slices.Clone(s.counts[:]), Short: s.short,
 				CreatedAt: s.createdAt, SealedAt: s.sealedAt, Sealed: s.sealed,
-				Journal: s.journalEnd, Codeless: s.codeless, Tables: s.vet.tables,
+				Journal: s.journalEnd, Codeless: s.codeless, Thinned: s.thinned, Tables: s.vet.tables,
 				Finished: s.sealed && s.counts[statusPending] == 0 && s.stored,
 			})
 		}

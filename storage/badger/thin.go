@@ -1,0 +1,304 @@
+package badger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// A few deliveries that stay pending, of an endpoint that is paused say, would
+// keep the whole history of their segment past the retention. Such a segment
+// is thinned: what belongs to their events is written to a new database,
+// which takes the place of the old one.
+
+const (
+	// thinShare is the greatest part of a segment's deliveries, one in so
+	// many, that may be pending for thinning to be worth it.
+	thinShare = 4
+
+	// thinMost bounds how many may be, and so for how long the segment, which
+	// is locked meanwhile, keeps others waiting: some tenths of a second.
+	thinMost = 10_000
+)
+
+// Beside a segment's directory stand, while it is thinned, the new one, and
+// then the old one until the state says that it is not needed any more.
+const (
+	thinSuffix  = ".thin"
+	thickSuffix = ".thick"
+)
+
+// thinOne thins the oldest segment that is worth it, of those that retention
+// would have removed.
+func (o *Outbox) thinOne() error {
+	now := o.opt.Now()
+	if now.Before(o.thinAfter) {
+		return nil
+	}
+	before := now.Add(-o.bounds.Load().retention)
+	full := o.space.bytes.Load() >= o.bounds.Load().maxSize/10*9
+	for _, s := range *o.segments.Load() {
+		_, last := s.span()
+		if !s.canThin() || s == o.packing.Load() || s.isDamaged() || !full && last.Time().After(before) {
+			continue
+		}
+		o.thinAfter = now.Add(o.opt.limits.repack)
+		return o.thin(s)
+	}
+	return nil
+}
+
+func (s *segment) canThin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := 0
+	for _, n := range s.counts {
+		all += n
+	}
+	pending := s.counts[statusPending]
+	return s.sealed && s.packed && !s.thinned && !s.removed && pending > 0 && pending <= min(all/thinShare, thinMost)
+}
+
+// thin takes what is finished out of a segment, but for the deliveries that
+// have a pending one of the same event beside them.
+func (o *Outbox) thin(s *segment) error {
+	s.use.Lock()
+	defer s.use.Unlock()
+	if !s.canThin() {
+		return nil
+	}
+	thinned, err := o.writeThin(s)
+	if err == nil {
+		err = s.close()
+	}
+	if err != nil {
+		return fmt.Errorf("thinning segment %s: %w", s.dir, errors.Join(err, os.RemoveAll(s.dir+thinSuffix)))
+	}
+	before := s.events
+	if err := s.replaceBy(thinned); err != nil {
+		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
+	}
+	o.opt.Logger.Debug("outbox gave back the room of old history beside pending deliveries",
+		zap.String("path", s.dir), zap.Int("events_before", before), zap.Int("events", s.events))
+	return nil
+}
+
+// writeThin writes the new database, and returns a segment that was counted
+// from it.
+func (o *Outbox) writeThin(s *segment) (*segment, error) {
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	dir := s.dir + thinSuffix
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return nil, err
+	}
+	txn := s.db.db.NewTransaction(false)
+	defer txn.Discard()
+	t := thinner{
+		v: tables{txn}, kept: make(map[storage.EventKey]bool),
+		tables: newTableWriter(dir, o.mayWriteTables),
+	}
+	defer t.tables.release()
+	if err := t.run(); err != nil {
+		return nil, err
+	}
+	return s.countThin(dir)
+}
+
+// countThin opens the new database and counts what is in it, which must be
+// all that is pending.
+func (s *segment) countThin(dir string) (*segment, error) {
+	db, err := openBadger(dir, s.o.opt.limits.memTable, s.o.opt.Logger)
+	if err != nil {
+		return nil, err
+	}
+	thinned := newSegment(s.o, s.n)
+	txn := db.NewTransaction(false)
+	err = thinned.scan(tables{txn})
+	txn.Discard()
+	if err = errors.Join(err, db.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+		return nil, err
+	}
+	if got, want := thinned.counts[statusPending], s.counts[statusPending]; got != want {
+		return nil, fmt.Errorf("%d pending deliveries came through instead of %d", got, want)
+	}
+	return thinned, nil
+}
+
+// replaceBy puts the new database in the place of the old one, which stays
+// until the state knows. A failure in between leaves what the next start
+// mends.
+func (s *segment) replaceBy(thinned *segment) error {
+	if !s.o.makeRoom(slack) { // for the state
+		return errors.Join(errNoRoom, os.RemoveAll(s.dir+thinSuffix))
+	}
+	err := os.Rename(s.dir, s.dir+thickSuffix)
+	if err == nil {
+		err = os.Rename(s.dir+thinSuffix, s.dir)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(s.dir))
+	}
+	if err != nil {
+		s.o.poison(err)
+		return err
+	}
+	s.noteTables()
+	s.mu.Lock()
+	s.events, s.counts, s.short = thinned.events, thinned.counts, thinned.short
+	s.first, s.last, s.reach = thinned.first, thinned.last, thinned.reach
+	s.ids, s.codeless = thinned.ids, thinned.codeless
+	s.thinned, s.sizeKnown, s.vet.unread = true, false, nil
+	s.mu.Unlock()
+	if err := s.o.saveState(); err != nil {
+		// Which of the two the state describes is not known.
+		s.o.poison(err)
+		return err
+	}
+	return os.RemoveAll(s.dir + thickSuffix)
+}
+
+// settleThinnings ends those that were cut off: the database that the state
+// describes stays.
+func (o *Outbox) settleThinnings(known map[uint32]segmentState) error {
+	root := filepath.Join(o.dir, segmentsDir)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return fmt.Errorf("listing segments: %w", err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(root, e.Name())
+		if name, ok := strings.CutSuffix(e.Name(), thickSuffix); ok {
+			n, parseErr := strconv.ParseUint(name, 16, 32)
+			if parseErr == nil && !known[uint32(n)].Thinned {
+				dir := filepath.Join(root, name)
+				err = errors.Join(os.RemoveAll(dir), os.Rename(path, dir), syncDir(root))
+			} else {
+				err = os.RemoveAll(path)
+			}
+		} else if strings.HasSuffix(e.Name(), thinSuffix) {
+			err = os.RemoveAll(path)
+		}
+		if err != nil {
+			return fmt.Errorf("ending the thinning of a segment: %w", err)
+		}
+	}
+	return nil
+}
+
+// thinner writes the records of the events that something is pending of.
+type thinner struct {
+	v      tables
+	kept   map[storage.EventKey]bool
+	tables *tableWriter
+}
+
+// run writes them in the order of their keys.
+func (t *thinner) run() error {
+	err := walk(t.v, []byte{kindDelivery}, func(c cursor) (bool, error) {
+		if c.meta()&metaStatus == statusPending {
+			t.kept[storage.EventKey(c.key()[1:])] = true
+		}
+		return true, nil
+	})
+	for _, kind := range []struct {
+		prefix byte
+		at     int // where the event's key begins in those of this kind
+	}{{kindAttempt, 1}, {kindChunk, 1}, {kindDelivery, 1}, {kindEvent, 1}, {kindFailed, 1 + 4}} {
+		if err == nil {
+			err = t.copy(kind.prefix, kind.at)
+		}
+	}
+	if err == nil {
+		err = t.ids()
+	}
+	if err == nil {
+		err = t.copy(kindDue, 1+4+6)
+	}
+	for _, kind := range []byte{kindType, kindEndpoint} {
+		if err == nil {
+			err = t.index(kind)
+		}
+	}
+	if err == nil {
+		err = t.tables.finish()
+	}
+	return err
+}
+
+// copy copies records as they are.
+func (t *thinner) copy(kind byte, at int) error {
+	return walk(t.v, []byte{kind}, func(c cursor) (bool, error) {
+		if !t.kept[storage.EventKey(c.key()[at:])] {
+			return true, nil
+		}
+		return true, c.value(func(v []byte) error { return t.tables.put(c.key(), v, c.meta()) })
+	})
+}
+
+// ids makes new blocks of public ids.
+func (t *thinner) ids() error {
+	it := newIterator(t.v.txn, []byte{kindID}, false)
+	defer it.Close()
+	b := idBlocks{tables: t.tables}
+	for it.Rewind(); it.ValidForPrefix([]byte{kindID}); it.Next() {
+		err := it.Item().Value(func(v []byte) (err error) {
+			damage := eachID(v, func(h idHash, record []byte) {
+				_, keys, e := decodeID(record)
+				for _, k := range keys {
+					if t.kept[k] && e == nil {
+						e = b.add(h, record)
+						break
+					}
+				}
+				err = errors.Join(err, e)
+			})
+			return errors.Join(damage, err)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return b.flush()
+}
+
+// index makes new blocks of an index.
+func (t *thinner) index(kind byte) error {
+	var hash [4]byte
+	var items []byte
+	put := func() error {
+		if len(items) == 0 {
+			return nil
+		}
+		err := putIndex(t.tables, kind, hash, items)
+		items = items[:0]
+		return err
+	}
+	err := walk(t.v, []byte{kind}, func(c cursor) (bool, error) {
+		key := c.key()
+		if !t.kept[storage.EventKey(key[5:])] {
+			return true, nil
+		}
+		if !bytes.Equal(hash[:], key[1:5]) {
+			if err := put(); err != nil {
+				return false, err
+			}
+			hash = [4]byte(key[1:5])
+		}
+		items = append(items, key[5:]...)
+		if kind == kindType { // with the number of deliveries
+			return true, c.value(func(v []byte) error { items = append(items, v...); return nil })
+		}
+		return true, nil
+	})
+	return errors.Join(err, put())
+}
