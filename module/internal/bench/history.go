@@ -203,7 +203,7 @@ const besideIngest = ", beside ingest"
 // ingest alone before. One client asks, with short pauses, for as long as
 // events come.
 func (r *runner) beside(ctx context.Context, a admin, listings []*listing) ([]figure, error) {
-	peak, err := r.peak(ctx)
+	peak, err := r.peak(ctx, 0)
 	if err != nil {
 		return nil, err
 	}

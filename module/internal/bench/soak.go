@@ -37,7 +37,7 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 	if err := r.start(ctx, c); err != nil {
 		return nil, err
 	}
-	peak, err := r.peak(ctx)
+	peak, err := r.peak(ctx, r.options.soak)
 	if err != nil {
 		return nil, err
 	}
