@@ -52,10 +52,10 @@ func guardProxy(t *reverseproxy.HTTPTransport, guard *egress.Guard, logger *zap.
 		if err != nil || u == nil {
 			return u, err
 		}
-		if err := guard.CheckTarget(r.Context(), r.URL.Hostname()); err != nil {
+		if err := guard.CheckTarget(r.Context(), dialAddress(r.URL)); err != nil {
 			return nil, err
 		}
-		proxies.add(proxyAddress(u))
+		proxies.add(dialAddress(u))
 		return u, nil
 	}
 	inner.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
@@ -110,8 +110,9 @@ func urlText(u *url.URL) string {
 	return u.String()
 }
 
-// proxyAddress is the address that http.Transport dials for a proxy.
-func proxyAddress(u *url.URL) string {
+// dialAddress is the address that http.Transport dials for a URL, be it of a
+// receiver or of a proxy.
+func dialAddress(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]

@@ -42,10 +42,6 @@ type Guard struct {
 	// Lookup resolves names; nil uses net.DefaultResolver.
 	Lookup LookupFunc
 
-	// Refuse, where set, refuses further addresses, such as those that this
-	// process listens on.
-	Refuse func(netip.AddrPort) bool
-
 	// IsProxy says whether an address, as host:port, is that of the proxy
 	// which the operator configured; nil knows none.
 	IsProxy func(address string) bool
@@ -87,15 +83,19 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	return conn, nil
 }
 
-// CheckTarget tells early, for a request that a proxy will connect for us,
+// CheckTarget tells early, for an address that a proxy will connect to for us,
 // whether the policy would refuse it. It is a best effort: a name that cannot
 // be resolved here passes, and the proxy resolves names for itself.
-func (g *Guard) CheckTarget(ctx context.Context, host string) error {
+func (g *Guard) CheckTarget(ctx context.Context, address string) error {
+	host, port, err := splitAddress(address)
+	if err != nil {
+		return err
+	}
 	addrs, err := g.resolve(ctx, nil, "tcp", host)
 	if err != nil {
 		return nil //nolint:nilerr // only the proxy may know the name
 	}
-	_, err = g.vet("", host, 0, addrs)
+	_, err = g.vet("", host, port, addrs)
 	return err
 }
 
@@ -143,7 +143,7 @@ func (g *Guard) vet(address, host string, port uint16, addrs []netip.Addr) ([]ne
 			ok = g.Policy.admitsProxy(addr)
 		}
 		target := netip.AddrPortFrom(addr.Unmap(), port)
-		if ok && (g.Refuse == nil || !g.Refuse(target)) {
+		if ok && !g.Policy.refuses(target) {
 			admitted = append(admitted, target)
 		}
 	}

@@ -57,11 +57,14 @@ func answers(addrs ...string) LookupFunc {
 
 func TestGuard(t *testing.T) {
 	t.Parallel()
+	own := &Policy{
+		Allow:  prefixes("10.0.0.0/8", "127.0.0.0/8"),
+		Refuse: func(a netip.AddrPort) bool { return a.Port() == 2019 && a.Addr() != netip.MustParseAddr("10.0.0.2") },
+	}
 	tests := []struct {
 		name, address string
 		resolved      []string
 		policy        *Policy
-		refuse        func(netip.AddrPort) bool
 		proxy         string
 		want          string // the address dialled; empty when blocked
 	}{
@@ -80,7 +83,10 @@ func TestGuard(t *testing.T) {
 		{name: "odd number that the resolver knows", address: "0x7f.1:80", resolved: []string{"127.0.0.1"}},
 		{name: "decimal that the resolver knows", address: "2130706433:80", resolved: []string{"127.0.0.1"}},
 		{name: "allowed", address: "in.example:80", resolved: []string{"10.0.0.1"}, policy: &Policy{Allow: prefixes("10.0.0.1/32")}, want: "10.0.0.1:80"},
-		{name: "own listener", address: "127.0.0.1:2019", refuse: func(a netip.AddrPort) bool { return a.Port() == 2019 }},
+		{name: "own listener", address: "127.0.0.1:2019", policy: own},
+		{name: "own listener beside others", address: "self.example:2019", resolved: []string{"10.0.0.1", "10.0.0.2"}, policy: own, want: "10.0.0.2:2019"},
+		{name: "other port of the own address", address: "127.0.0.1:2020", policy: own, want: "127.0.0.1:2020"},
+		{name: "proxy at the own listener", address: "127.0.0.1:2019", proxy: "127.0.0.1:2019", policy: own},
 		{name: "proxy by name on loopback", address: "proxy.internal:3128", resolved: []string{"127.0.0.1"}, proxy: "proxy.internal:3128", want: "127.0.0.1:3128"},
 		{name: "not the proxy's port", address: "proxy.internal:22", resolved: []string{"127.0.0.1"}, proxy: "proxy.internal:3128"},
 		{name: "proxy at metadata", address: "proxy.internal:80", resolved: []string{"169.254.169.254"}, proxy: "proxy.internal:80"},
@@ -91,7 +97,7 @@ func TestGuard(t *testing.T) {
 			t.Parallel()
 			var n network
 			g := &Guard{
-				Policy: test.policy, Dial: n.dial, Refuse: test.refuse, Lookup: answers(test.resolved...),
+				Policy: test.policy, Dial: n.dial, Lookup: answers(test.resolved...),
 				IsProxy: func(address string) bool { return address == test.proxy },
 			}
 			conn, err := g.DialContext(t.Context(), "tcp", test.address)
@@ -263,16 +269,20 @@ func TestRaceClosesLosers(t *testing.T) {
 
 func TestCheckTarget(t *testing.T) {
 	t.Parallel()
-	g := &Guard{Lookup: answers("10.0.0.1")}
-	if err := g.CheckTarget(t.Context(), "in.example"); !errors.Is(err, ErrBlocked) {
-		t.Errorf("private: got %v, want ErrBlocked", err)
+	g := &Guard{
+		Policy: &Policy{Refuse: func(a netip.AddrPort) bool { return a.Port() == 2019 }},
+		Lookup: answers("10.0.0.1"),
 	}
-	if err := g.CheckTarget(t.Context(), "169.254.169.254"); !errors.Is(err, ErrBlocked) {
-		t.Errorf("metadata: got %v, want ErrBlocked", err)
+	for _, address := range []string{"in.example:443", "169.254.169.254:80", "127.0.0.1:2019"} {
+		if err := g.CheckTarget(t.Context(), address); !errors.Is(err, ErrBlocked) {
+			t.Errorf("address %s: got %v, want ErrBlocked", address, err)
+		}
 	}
 	g.Lookup = func(context.Context, string, string) ([]netip.Addr, error) { return nil, errors.New("unknown here") }
-	if err := g.CheckTarget(t.Context(), "known.to.proxy"); err != nil {
-		t.Errorf("unresolvable: got %v, want it to pass", err)
+	for _, address := range []string{"known.to.proxy:443", "127.0.0.1:2020"} {
+		if err := g.CheckTarget(t.Context(), address); err != nil {
+			t.Errorf("address %s: got %v, want it to pass", address, err)
+		}
 	}
 }
 

@@ -39,6 +39,11 @@ type Policy struct {
 
 	// AllowHTTP admits plain http to any host.
 	AllowHTTP bool
+
+	// Refuse, where set, refuses single ports of addresses, such as those that
+	// this process listens on, and wins over Allow and over what a URL names.
+	// Check knows no port, and does not ask it.
+	Refuse func(netip.AddrPort) bool
 }
 
 // ParsePrefix reads a CIDR prefix or a single address. It refuses a prefix
@@ -90,7 +95,7 @@ func (p *Policy) admits(host string, addr netip.Addr) bool {
 	}
 	switch {
 	case isHard(addr):
-		return p.allowsHard(addr) && p.admitsEmbedded(addr)
+		return p.allowsHard(addr)
 	case isSpecial(addr):
 		return intends(host, addr) || p.allows(addr)
 	default:
@@ -134,26 +139,25 @@ func containsUnmapped(list []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
+func (p *Policy) refuses(target netip.AddrPort) bool {
+	return p != nil && p.Refuse != nil && p.Refuse(target)
+}
+
+// allowsHard holds the IPv4 address within a NAT64 address to the policy as
+// well: whoever allows the prefix wants IPv4 reached through it, and not the
+// metadata service behind it.
 func (p *Policy) allowsHard(addr netip.Addr) bool {
 	if p == nil {
 		return false
 	}
 	for _, prefix := range p.Allow {
 		prefix = unmapPrefix(prefix)
-		if prefix.Contains(addr) && isHardPrefix(prefix) {
+		if !prefix.Contains(addr) || !isHardPrefix(prefix) {
+			continue
+		}
+		if inner, ok := embedded(prefix, addr); !ok || p.admits("", inner) {
 			return true
 		}
 	}
 	return false
-}
-
-// admitsEmbedded holds the IPv4 address within a NAT64 address to the policy
-// as well: whoever allows the prefix wants IPv4 reached through it, and not
-// the metadata service behind it.
-func (p *Policy) admitsEmbedded(addr netip.Addr) bool {
-	if !wellKnownNAT64.Contains(addr) {
-		return true
-	}
-	b := addr.As16()
-	return p.admits("", netip.AddrFrom4([4]byte(b[12:])))
 }

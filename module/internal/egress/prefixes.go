@@ -1,14 +1,22 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // globalUnicast is the only part of IPv6 that IANA has opened for global
 // unicast. Everything outside of it is refused, so that transition and
 // special-purpose prefixes yet to be invented are refused too.
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
-// wellKnownNAT64 holds IPv4 addresses in its last 32 bits (RFC 6052).
-var wellKnownNAT64 = netip.MustParsePrefix("64:ff9b::/96")
+// The prefixes of NAT64. The well-known one has the IPv4 address in its last
+// 32 bits (RFC 6052); in the local one (RFC 8215) every network chooses a
+// prefix, whose length says where the IPv4 address is.
+var (
+	wellKnownNAT64 = netip.MustParsePrefix("64:ff9b::/96")
+	localNAT64     = netip.MustParsePrefix("64:ff9b:1::/48")
+)
 
 // special4 and special6 are refused unless the configuration clearly asks for
 // them: the IANA special-purpose registries, multicast, and 168.63.129.16, a
@@ -83,6 +91,28 @@ func isHard(a netip.Addr) bool {
 		return true
 	}
 	return compatible.Contains(a) && a != netip.IPv6Loopback()
+}
+
+// embedded returns the IPv4 address within an address of a NAT64 prefix, as
+// RFC 6052, section 2.2, puts it there.
+func embedded(prefix netip.Prefix, a netip.Addr) (netip.Addr, bool) {
+	b, at := a.As16(), prefix.Bits()/8
+	switch {
+	case wellKnownNAT64.Contains(a):
+		at = 12
+	case localNAT64.Contains(a) && slices.Contains([]int{48, 56, 64, 96}, prefix.Bits()):
+	default:
+		return netip.Addr{}, false
+	}
+	var inner [4]byte
+	for i := range inner {
+		if at == 8 { // these bits are always zero
+			at++
+		}
+		inner[i] = b[at]
+		at++
+	}
+	return netip.AddrFrom4(inner), true
 }
 
 // isISATAP recognises the interface identifiers of RFC 5214, section 6.1,
