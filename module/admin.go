@@ -35,11 +35,12 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Provision registers the metrics, which the admin endpoint shows, because the
 // app's own Provision does not come that far in a configuration that fails
-// early.
+// early; and takes down where the admin endpoint is about to listen.
 func (a *AdminAPI) Provision(ctx caddy.Context) error {
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	adminListeners.set(adminAddresses(ctx)...)
 	a.api = api.New(activeEngine, version())
 	return nil
 }

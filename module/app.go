@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -77,6 +78,11 @@ type App struct {
 	logger   *zap.Logger
 	outbox   Outbox
 	snapshot *delivery.Snapshot
+
+	// ingests are where the servers listen that have a handler for events,
+	// and ownTold says that an endpoint leads to one of them.
+	ingests listenerSet
+	ownTold sync.Once
 }
 
 // Metrics says what the metrics tell.
@@ -102,6 +108,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
+	warnOpenAdmin(ctx, a.logger)
 	observer, err := a.prepare(ctx, slices.Sorted(maps.Keys(a.Endpoints)), a.Metrics != nil && a.Metrics.PerEndpoint)
 	if err != nil {
 		return err

@@ -7,7 +7,9 @@ import (
 )
 
 // Egress says where deliveries may go. It is checked on the address that is
-// really dialled, after the name was resolved.
+// really dialled, after the name was resolved. Whatever it says, deliveries
+// never go to the admin endpoint of the Caddy that sends them, nor to the
+// listeners of its servers that have a webhooks handler.
 type Egress struct {
 	// Address ranges in CIDR notation, or single addresses, which deliveries
 	// may reach although they are loopback, private or otherwise special.

@@ -96,6 +96,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.app.ingests.addServer(ctx)
 	h.parser = newParser(h.app)
 	h.admission = &ingest
 	if err := h.provisionTokens(); err != nil {

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -489,13 +491,20 @@ func TestIngestClientLeavesBeforeAnswer(t *testing.T) {
 	}
 }
 
-// An endpoint that leads back to the ingest gets its events refused there.
+// An endpoint that leads back to the ingest, though not directly, gets its
+// events refused there.
 func TestIngestRefusesOwnDeliveries(t *testing.T) {
 	h := newHarness(t)
 	newFake(t, "loop")
+	back, err := url.Parse("http://" + h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(back) }})
+	defer relay.Close()
 	h.mustLoad(h.config(object{
 		"outbox":    object{"engine": "fake", "name": "loop"},
-		"endpoints": object{"self": object{"url": "http://" + h.addr + "/events", "retry": object{"max_attempts": 1}}},
+		"endpoints": object{"self": object{"url": relay.URL + "/events", "retry": object{"max_attempts": 1}}},
 	}))
 	h.counted(`caddy_webhooks_events_total{result="loop"}`, 1, func() {
 		if status, body := h.post(eventJSON("looping")); status != 202 {

@@ -65,6 +65,7 @@ func (a *App) build(ctx caddy.Context, observer delivery.Observer) (*delivery.Sn
 	if err != nil {
 		return nil, in(err, "egress")
 	}
+	policy.Refuse = a.refusesOwn
 	b := &builder{
 		ctx: ctx, app: a, policy: policy, repl: caddy.NewReplacer(),
 		secrets: make(map[string]Secret), transports: make(map[string]http.RoundTripper),
