@@ -124,8 +124,22 @@ func guardTransport(t *reverseproxy.HTTPTransport, policy *egress.Policy, logger
 	if err := guardProxy(t, guard, logger); err != nil {
 		return nil, err
 	}
-	inner.DialContext = guard.DialContext
+	inner.DialContext = logBlocked(guard.DialContext, logger)
 	return inner, nil
+}
+
+// logBlocked tells operators which address was refused. The attempt, which
+// others may see, tells only that one was.
+func logBlocked(dial egress.DialFunc, logger *zap.Logger) egress.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if blocked, ok := errors.AsType[*egress.BlockedError](err); ok {
+			if c := logger.Check(zap.DebugLevel, "an address is refused"); c != nil {
+				c.Write(zap.String("target", address), zap.Stringer("address", blocked.Addr))
+			}
+		}
+		return conn, err
+	}
 }
 
 // checkTransport refuses what would go past the guard, or could never work

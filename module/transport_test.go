@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,7 +23,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
-	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"
 )
@@ -125,47 +123,6 @@ func TestTransportDefaults(t *testing.T) {
 	if err != nil || string(again) != string(raw) {
 		t.Errorf("got %s, %v, want %s again", again, err, raw)
 	}
-}
-
-// serveDNS answers every question for an IPv4 address with the given ones.
-func serveDNS(t *testing.T, addrs ...string) string {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := c.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
-				continue
-			}
-			q := m.Questions[0]
-			m.Header.Response, m.Additionals = true, nil
-			for _, a := range addrs {
-				if q.Type == dnsmessage.TypeA {
-					m.Answers = append(m.Answers, dnsmessage.Resource{
-						Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class},
-						Body:   &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()},
-					})
-				}
-			}
-			if out, err := m.Pack(); err == nil {
-				_, _ = c.WriteTo(out, from)
-			}
-		}
-	})
-	t.Cleanup(func() {
-		_ = c.Close()
-		wg.Wait()
-	})
-	return `{"resolver":{"addresses":["` + c.LocalAddr().String() + `"]}}`
 }
 
 // TestTransportGuard holds that the guard sees what names resolve to.
