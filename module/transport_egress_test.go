@@ -1,6 +1,7 @@
 package module
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -12,6 +13,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	zapobserver "go.uber.org/zap/zaptest/observer"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"
 )
@@ -177,6 +182,24 @@ func TestEnvironmentProxyIsTold(t *testing.T) {
 	_, logs = mustBuild(t, `{"transport":{"protocol":"http","network_proxy":{"from":"url","url":"http://127.0.0.1:3128"}},"endpoints":{"a":{"url":"https://example.com"}}}`)
 	if got := logs.FilterMessageSnippet(message).Len(); got != 0 {
 		t.Errorf("got %d lines about proxies although one is configured, want none", got)
+	}
+}
+
+// TestBlockedAddressIsLogged holds that operators can find out which address
+// was refused, though only where they ask for it.
+func TestBlockedAddressIsLogged(t *testing.T) {
+	t.Parallel()
+	core, logs := zapobserver.New(zapcore.DebugLevel)
+	guard := &egress.Guard{Lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("10.1.2.3")}, nil
+	}}
+	if _, err := logBlocked(guard.DialContext, zap.New(core))(t.Context(), "tcp", "in.example:443"); !errors.Is(err, egress.ErrBlocked) {
+		t.Fatalf("got %v, want ErrBlocked", err)
+	}
+	lines := logs.All()
+	if len(lines) != 1 || lines[0].Level != zapcore.DebugLevel ||
+		lines[0].ContextMap()["address"] != "10.1.2.3" || lines[0].ContextMap()["target"] != "in.example:443" {
+		t.Errorf("got lines %+v, want one with the target and its address", lines)
 	}
 }
 
