@@ -159,11 +159,11 @@ func (s *scanner) text() (sent, written []byte, ok bool) {
 }
 
 func (e *envelope) readID(s *scanner) bool {
-	at := s.pos
 	if s.space() != '"' {
 		s.refuse(problem.InvalidID, s.pos, "/id", "the id is not a string")
 		return s.discard()
 	}
+	at := s.pos
 	id, _, ok := s.text()
 	if ok && !validID(id) {
 		s.refuse(problem.InvalidID, at, "/id", "an id is 1 to 128 of A-Z a-z 0-9 _ ~ : - without escapes")
@@ -173,11 +173,11 @@ func (e *envelope) readID(s *scanner) bool {
 }
 
 func (e *envelope) readType(s *scanner) bool {
-	at := s.pos
 	if s.space() != '"' {
 		s.refuse(problem.MissingField, s.pos, "/type", "the type is not a string")
 		return s.discard()
 	}
+	at := s.pos
 	eventType, _, ok := s.text()
 	switch {
 	case ok && len(eventType) == 0:
@@ -191,11 +191,11 @@ func (e *envelope) readType(s *scanner) bool {
 }
 
 func (e *envelope) readTimestamp(s *scanner) bool {
-	at := s.pos
 	if s.space() != '"' {
 		s.refuse(problem.InvalidTimestamp, s.pos, "/timestamp", "the timestamp is not a string")
 		return s.discard()
 	}
+	at := s.pos
 	_, text, ok := s.text()
 	if !ok {
 		return false

@@ -12,6 +12,7 @@ import (
 
 func FuzzEvent(f *testing.F) {
 	f.Add([]byte(example), false)
+	f.Add([]byte(example), true)
 	for _, tc := range refusals {
 		f.Add([]byte(tc.in), true)
 	}
@@ -20,6 +21,7 @@ func FuzzEvent(f *testing.F) {
 		`"s":"\uD800\ud83d\ude00\/\u003c\u2028é"`, `"__proto__":{},"":[[],{}]`,
 	} {
 		f.Add([]byte(wrap(data)), false)
+		f.Add([]byte(wrap(data)), true)
 		f.Add([]byte("["+wrap(data)+","+item1+"]"), false)
 		f.Add([]byte(wrap(data)+"\n"+item1), true)
 	}
@@ -31,6 +33,9 @@ func FuzzEvent(f *testing.F) {
 		checkAnswer(t, p, ev, prob)
 		if prob == nil && !json.Valid(in) {
 			t.Errorf("got %s accepted, want only JSON", in)
+		}
+		if prob == nil && exact {
+			checkExact(t, in, ev)
 		}
 		if prob != nil && prob.Code == problem.MalformedJSON.Code && json.Valid(in) {
 			t.Errorf("got malformed-json (%s) for %s, which is JSON", prob.Detail, in)
@@ -49,6 +54,20 @@ func FuzzEvent(f *testing.F) {
 			t.Error("the body was written to")
 		}
 	})
+}
+
+// checkExact compares data and metadata with what the standard library cuts
+// out of the body.
+func checkExact(t *testing.T, in []byte, ev *Event) {
+	t.Helper()
+	sent := struct{ Data, Metadata json.RawMessage }{Metadata: json.RawMessage("{}")}
+	if err := json.Unmarshal(in, &sent); err != nil {
+		t.Fatal(err)
+	}
+	want := `,"data":` + string(sent.Data) + `,"metadata":` + string(sent.Metadata) + "}"
+	if !bytes.HasSuffix(ev.Body, []byte(want)) {
+		t.Errorf("got %s, want it to end with %s", ev.Body, want)
+	}
 }
 
 // statuses are those that a body can be answered with.

@@ -161,7 +161,19 @@ func randomNumber(rng *rand.Rand) string {
 		return string(b)
 	}
 	sign := []string{"", "-"}[rng.IntN(2)]
-	switch rng.IntN(6) {
+	switch rng.IntN(10) {
+	case 6: // subnormal doubles, also with more digits than they need
+		f := math.Float64frombits(rng.Uint64N(1 << (1 + rng.IntN(53))))
+		return sign + strconv.FormatFloat(f, 'e', []int{-1, 0, 1, 15, 16, 17, 20}[rng.IntN(7)], 64)
+	case 7:
+		return sign + between(rng)
+	case 8: // where the form changes between digits and exponents
+		return sign + strconv.Itoa(1+rng.IntN(99_999)) + strings.Repeat("0", rng.IntN(24)) +
+			[]string{"", ".0", "e0", "e-30", "e-7", "e-10", "e5", "E+17"}[rng.IntN(8)]
+	case 9: // zeros that come to nothing, or nearly
+		zeros := strings.Repeat("0", rng.IntN(400))
+		return sign + []string{"0." + zeros + "1", "1" + zeros, "1." + zeros + "0", "1." + zeros + "1", "0.0" + zeros}[rng.IntN(5)] +
+			[]string{"", "e" + strconv.Itoa(len(zeros)), "E-" + strconv.Itoa(len(zeros)), "e+00" + zeros + "1"}[rng.IntN(4)]
 	case 0: // any double in its shortest form
 		for {
 			if f := math.Float64frombits(rng.Uint64()); !math.IsNaN(f) && !math.IsInf(f, 0) {
@@ -179,6 +191,23 @@ func randomNumber(rng *rand.Rand) string {
 	default: // what people write
 		return sign + strconv.Itoa(rng.IntN(100_000)) + "." + digits(1+rng.IntN(6))
 	}
+}
+
+// between writes in full the number halfway between a double and the next, or
+// one that is the least bit off it, or either end.
+func between(rng *rand.Rand) string {
+	bits := rng.Uint64N(0x7fefffffffffffff)
+	if rng.IntN(2) == 0 { // where people's numbers are
+		bits = math.Float64bits(float64(rng.IntN(1_000_000)) / 1000)
+	}
+	low := new(big.Float).SetPrec(2000).SetFloat64(math.Float64frombits(bits))
+	high := new(big.Float).SetPrec(2000).SetFloat64(math.Float64frombits(bits + 1))
+	sum := new(big.Float).Add(low, high)
+	x := []*big.Float{low, high, sum.Quo(sum, big.NewFloat(2))}[rng.IntN(3)]
+	text := x.Text('e', 770)
+	mantissa, exponent, _ := strings.Cut(text, "e")
+	mantissa = strings.TrimRight(mantissa, "0") + []string{"", "", "0", "1", strings.Repeat("0", 800) + "1"}[rng.IntN(5)]
+	return strings.TrimSuffix(mantissa, ".") + "e" + exponent
 }
 
 func sign1(sign string) float64 {
