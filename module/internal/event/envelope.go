@@ -270,13 +270,11 @@ func (e *envelope) write(s *scanner, newID func(time.Time) string) *Event {
 	head = append(head, '"')
 
 	text := string(head)
-	ev := &Event{
-		ID:        text[len(idPart) : len(idPart)+idLen],
-		Type:      text[typeAt : typeAt+len(e.eventType)],
-		Timestamp: text[timestampAt : timestampAt+e.nTimestamp],
-		Body:      s.take(start),
-		stable:    !s.exact,
-	}
+	ev := s.take(start)
+	ev.ID = text[len(idPart) : len(idPart)+idLen]
+	ev.Type = text[typeAt : typeAt+len(e.eventType)]
+	ev.Timestamp = text[timestampAt : timestampAt+e.nTimestamp]
+	ev.stable = !s.exact
 	if e.seen&seenTimestamp == 0 {
 		ev.stampAt = timestampAt
 	}
@@ -290,18 +288,16 @@ func swap(b []byte, at int) {
 	slices.Reverse(b)
 }
 
-// take returns what was written from the position on, as a slice of its own.
-// Small bodies are copied, so that the buffer is used again and no body holds
-// more memory than it needs.
-func (s *scanner) take(start int) []byte {
+// take returns an event with what was written from the position on as a body
+// of its own. Small bodies are copied, so that the buffer is used again and no
+// body holds more memory than it needs.
+func (s *scanner) take(start int) *Event {
 	b := s.out[start:]
 	if len(b) <= keepScratch || cap(b)-len(b) > len(b)/4 {
-		body := make([]byte, len(b))
-		copy(body, b)
-		return body
+		return newEvent(b)
 	}
 	s.out = nil
-	return slices.Clip(b)
+	return &Event{Body: slices.Clip(b)}
 }
 
 func validID(id []byte) bool {

@@ -34,6 +34,36 @@ type Event struct {
 	stable bool
 }
 
+// Most events have a few hundred bytes. These have them beside the event, in
+// one allocation.
+type (
+	smallEvent struct {
+		Event
+		bytes [256]byte
+	}
+	mediumEvent struct {
+		Event
+		bytes [512]byte
+	}
+)
+
+// newEvent returns an event with a copy of the body.
+func newEvent(body []byte) *Event {
+	var ev *Event
+	switch n := len(body); {
+	case n <= len(smallEvent{}.bytes):
+		e := new(smallEvent)
+		ev, e.Body = &e.Event, e.bytes[:n:n]
+	case n <= len(mediumEvent{}.bytes):
+		e := new(mediumEvent)
+		ev, e.Body = &e.Event, e.bytes[:n:n]
+	default:
+		ev = &Event{Body: make([]byte, n)}
+	}
+	copy(ev.Body, body)
+	return ev
+}
+
 // Digest returns the SHA-256 of what two posts of the same event have in
 // common: of Body, less a timestamp that was not sent. Without it, an app that
 // leaves the timestamp to us could not post an event again after a lost answer.

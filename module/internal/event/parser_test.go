@@ -423,8 +423,8 @@ func TestAllocations(t *testing.T) {
 	for range 50 {
 		got = min(got, testing.AllocsPerRun(1, func() { _, _ = p.Event(in) }))
 	}
-	if got > 3 {
-		t.Errorf("got %v allocations for the documentation's event, want 3 at most", got)
+	if got > 2 {
+		t.Errorf("got %v allocations for the documentation's event, want 2 at most", got)
 	}
 }
 
