@@ -147,6 +147,9 @@ func (w *wire) failed(ctx context.Context, a *storage.Attempt, err error) {
 	a.Duration = time.Since(w.start)
 	a.Phases = w.phases(-1, a.Duration)
 	a.RemoteAddr = w.remoteAddr()
+	if state := w.tlsState(); state != nil {
+		a.TLSVersion = tls.VersionName(state.Version)
+	}
 	a.Verdict, a.Code = VerdictRetry, w.classify(err)
 	if errors.Is(ctx.Err(), context.Canceled) && !w.expired() {
 		a.Verdict, a.Code = VerdictInterrupted, CodeInterrupted
@@ -163,6 +166,9 @@ func (w *wire) answered(m *Message, out *Outcome, res *http.Response) {
 		a.TLSVersion = tls.VersionName(res.TLS.Version)
 	}
 	a.Header = keptHeader(res.Header)
+	if status >= 300 && status <= 399 {
+		keepLocation(a, res)
+	}
 
 	if status == http.StatusSwitchingProtocols {
 		// We asked for no other protocol, and the body is the raw connection.

@@ -70,6 +70,19 @@ func keptHeader(h http.Header) map[string]string {
 	return kept
 }
 
+// keepLocation records where a redirect, which is not followed, leads to: the
+// scheme and the host only, as for every URL.
+func keepLocation(a *storage.Attempt, res *http.Response) {
+	u, err := res.Location()
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		return
+	}
+	if a.Header == nil {
+		a.Header = make(map[string]string, 1)
+	}
+	a.Header["location"] = printable(u.Scheme + "://" + u.Host)
+}
+
 // printable cuts a header value down to headerKept bytes, and replaces all
 // that is not printable ASCII.
 func printable(s string) string {

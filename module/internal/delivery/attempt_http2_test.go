@@ -101,6 +101,28 @@ func flooding(write func(framer) error) func(framer) {
 	}
 }
 
+// send sends so much of a body, as the other side lets it.
+func (f framer) send(stream uint32, size int) {
+	chunk := make([]byte, 16<<10)
+	for window := 64<<10 - 1; size > 0; {
+		n := min(size, window, len(chunk))
+		if n > 0 && f.WriteData(stream, false, chunk[:n]) != nil {
+			return
+		}
+		size, window = size-n, window-n
+		if window > 0 {
+			continue
+		}
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		if u, ok := frame.(*http2.WindowUpdateFrame); ok && u.StreamID == stream {
+			window += int(u.Increment)
+		}
+	}
+}
+
 func block(pairs ...string) []byte {
 	var b bytes.Buffer
 	e := hpack.NewEncoder(&b)
@@ -115,7 +137,7 @@ func respond(f framer, stream uint32, end bool, pairs ...string) {
 }
 
 func TestBadHTTP2Receivers(t *testing.T) { //nolint:tparallel // counts goroutines
-	leaked := checkGoroutines(t)
+	leaked := checkLeaks(t)
 	ca := newAuthority(t)
 	cert := ca.issue(t, nil)
 	type h2row struct {
@@ -160,6 +182,54 @@ func TestBadHTTP2Receivers(t *testing.T) { //nolint:tparallel // counts goroutin
 		failed("INTERNAL_ERROR", CodeH2StreamError, reset(http2.ErrCodeInternal)),
 		failed("HTTP_1_1_REQUIRED", CodeH2StreamError, reset(http2.ErrCodeHTTP11Required)),
 		failed("never answers", CodeTimeoutHeaders, func(framer, uint32) {}),
+		{
+			row:      row{name: "never reads", verdict: VerdictRetry, code: CodeTimeoutWrite, wire: 1, bytes: 16 << 20},
+			settings: []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1 << 30}},
+			act: func(f framer) {
+				if _, ok := f.headers(); ok && f.WriteWindowUpdate(0, 1<<30) == nil {
+					<-f.p.h.over
+				}
+			},
+		},
+		{
+			row: row{name: "redirects", verdict: VerdictRetry, code: CodeRedirectRefused, status: 308, wire: 1, header: map[string]string{"location": "http://169.254.169.254"}},
+			act: answering(func(f framer, stream uint32) {
+				respond(f, stream, true, ":status", "308", "location", "http://169.254.169.254/")
+			}),
+		},
+		{
+			row: row{
+				name: "holds", verdict: VerdictRetry, code: "http_429", status: 429, wire: 1, hold: time.Minute,
+				header: map[string]string{"retry-after": "60", "content-type": "text/plain"},
+			},
+			act: answering(func(f framer, stream uint32) {
+				respond(f, stream, true, ":status", "429", "retry-after", "60", "content-type", "text/plain", "set-cookie", "a=b")
+			}),
+		},
+		{
+			row: row{name: "longer than is read", verdict: VerdictSuccess, code: "http_200", status: 200, wire: 1, truncated: true, timeout: patience},
+			act: answering(func(f framer, stream uint32) {
+				respond(f, stream, false, ":status", "200")
+				f.send(stream, bodyRead+1)
+			}),
+		},
+		failed("103 flood", CodeH2StreamError, func(f framer, stream uint32) {
+			for range 10000 {
+				respond(f, stream, false, ":status", "103", "link", "</x>")
+			}
+		}),
+		{
+			row: row{name: "103 and then 204", verdict: VerdictSuccess, code: "http_204", status: 204, wire: 1},
+			act: answering(func(f framer, stream uint32) {
+				respond(f, stream, false, ":status", "103", "link", "</x>")
+				respond(f, stream, true, ":status", "204")
+			}),
+		},
+		failed("answers DATA first", CodeH2StreamError, func(f framer, stream uint32) { _ = f.WriteData(stream, true, []byte("x")) }),
+		failed("status 99", CodeH2StreamError, func(f framer, stream uint32) { respond(f, stream, true, ":status", "ninety") }),
+		failed("pushes", CodeH2ConnectionError, func(f framer, stream uint32) {
+			_ = f.WritePushPromise(http2.PushPromiseParam{StreamID: stream, PromiseID: 2, BlockFragment: block(":status", "200"), EndHeaders: true})
+		}),
 		failed("closes", CodeConnectionClosed, func(f framer, _ uint32) { _ = f.p.Close() }),
 		failed("CONTINUATION flood", CodeH2ConnectionError, func(f framer, stream uint32) {
 			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block(":status", "200")})
@@ -197,7 +267,7 @@ func TestBadHTTP2Receivers(t *testing.T) { //nolint:tparallel // counts goroutin
 	}
 	t.Run("rows", func(t *testing.T) {
 		for _, r := range rows {
-			r.handle = overHTTP2(cert, r.settings, r.act)
+			r.handle, r.tls = overHTTP2(cert, r.settings, r.act), "TLS 1.3"
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
 				r.check(t, "https", guarded(t, &tls.Config{RootCAs: ca.pool}))

@@ -2,14 +2,18 @@ package delivery
 
 import (
 	"bufio"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -51,6 +55,11 @@ func (a *authority) issue(t *testing.T, edit func(*x509.Certificate)) tls.Certif
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a.issueFor(t, key, edit)
+}
+
+func (a *authority) issueFor(t *testing.T, key crypto.Signer, edit func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -58,11 +67,26 @@ func (a *authority) issue(t *testing.T, edit func(*x509.Certificate)) tls.Certif
 	if edit != nil {
 		edit(template)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// limited makes an authority below this one, for other addresses than ours.
+func (a *authority) limited(t *testing.T) *authority {
+	t.Helper()
+	issued := a.issue(t, func(c *x509.Certificate) {
+		c.IPAddresses, c.ExtKeyUsage = nil, nil
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+		c.PermittedIPRanges = []*net.IPNet{{IP: net.IPv4(10, 0, 0, 0), Mask: net.CIDRMask(8, 32)}}
+	})
+	cert, err := x509.ParseCertificate(issued.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert: cert, key: issued.PrivateKey.(*ecdsa.PrivateKey)}
 }
 
 // overTLS shakes hands and goes on inside of TLS.
@@ -78,17 +102,54 @@ func overTLS(config *tls.Config, handle func(*peer)) func(*peer) {
 }
 
 func TestBadTLSReceivers(t *testing.T) { //nolint:tparallel // counts goroutines
-	leaked := checkGoroutines(t)
+	leaked := checkLeaks(t)
 	ca, other := newAuthority(t), newAuthority(t)
 	good := ca.issue(t, nil)
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := ca.limited(t)
+	unnamed := limited.issue(t, nil)
+	unnamed.Certificate = append(unnamed.Certificate, limited.cert.Raw)
+	long := tls.Certificate{Certificate: slices.Repeat(good.Certificate, 1<<20/len(good.Certificate[0])+1), PrivateKey: good.PrivateKey}
 	with := func(edit func(*x509.Certificate)) *tls.Config {
 		return &tls.Config{Certificates: []tls.Certificate{ca.issue(t, edit)}}
 	}
 	rows := []row{
 		{
-			name: "good", verdict: VerdictSuccess, code: "http_200", status: 200, wire: 1, kept: "ok",
+			name: "good", verdict: VerdictSuccess, code: "http_200", status: 200, wire: 1, kept: "ok", tls: "TLS 1.3",
 			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}}, answer(ok200)),
 		},
+		{
+			name: "TLS 1.2", verdict: VerdictSuccess, code: "http_200", status: 200, wire: 1, kept: "ok", tls: "TLS 1.2",
+			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, answer(ok200)),
+		},
+		{
+			// Revocation is not checked, nor is a proof demanded that there is none.
+			name: "promises a staple that it does not send", verdict: VerdictSuccess, code: "http_200", status: 200, wire: 1, tls: "TLS 1.3",
+			handle: overTLS(with(func(c *x509.Certificate) {
+				c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 3, 2, 1, 5}}} // RFC 7633
+			}), answer(ok200)),
+		},
+		{
+			// Go draws the line below 1024.
+			name: "key of 1024 bits", verdict: VerdictSuccess, code: "http_200", status: 200, wire: 1, tls: "TLS 1.3",
+			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{ca.issueFor(t, weak, nil)}}, answer(ok200)),
+		},
+		{
+			name: "signed with SHA-1", code: CodeTLSUnknownCA,
+			handle: overTLS(with(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }), answer(ok200)),
+		},
+		{
+			name: "authority for other addresses", code: CodeTLSFailure,
+			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{unnamed}}, answer(ok200)),
+		},
+		{
+			name: "1 MiB of certificates", code: CodeTLSFailure,
+			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{long}}, answer(ok200)),
+		},
+		{name: "certificates without end", code: CodeTLSFailure, handle: endlessCertificates},
 		{
 			name: "expired", code: CodeTLSExpired,
 			handle: overTLS(with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), answer(ok200)),
@@ -114,6 +175,10 @@ func TestBadTLSReceivers(t *testing.T) { //nolint:tparallel // counts goroutines
 			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, answer(ok200)),
 		},
 		{
+			name: "TLS 1.0", code: CodeTLSVersion,
+			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}, answer(ok200)),
+		},
+		{
 			name: "no common cipher", code: CodeTLSFailure,
 			handle: overTLS(&tls.Config{
 				Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12,
@@ -123,7 +188,7 @@ func TestBadTLSReceivers(t *testing.T) { //nolint:tparallel // counts goroutines
 		{
 			// The alert comes after the client's handshake. When it comes before
 			// the request is written, net/http reports the write's failure.
-			name: "client certificate, TLS 1.3", code: CodeTLSClientCert, again: 100,
+			name: "client certificate, TLS 1.3", code: CodeTLSClientCert, again: 100, tls: "TLS 1.3",
 			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert}, answer(ok200)),
 		},
 		{
@@ -132,10 +197,12 @@ func TestBadTLSReceivers(t *testing.T) { //nolint:tparallel // counts goroutines
 			handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, answer(ok200)),
 		},
 		{name: "plain HTTP", code: CodeTLSNotTLS, handle: func(p *peer) { p.send("HTTP/1.1 400 Bad Request\r\n\r\n"); p.hang() }},
-		{name: "hanging handshake", code: CodeTLSTimeout, handle: (*peer).hang},
+		{name: "hanging handshake", code: CodeTLSTimeout, handle: (*peer).hang, within: 2 * time.Second},
+		{name: "hanging handshake until the deadline", code: CodeTLSTimeout, handle: (*peer).hang, timeout: rowTimeout},
 		{name: "reset in the handshake", code: CodeConnectionReset, handle: func(p *peer) { _, _ = p.br.Peek(100); p.reset() }},
 		{name: "closed in the handshake", code: CodeConnectionClosed, handle: func(p *peer) { _, _ = p.br.Peek(p.readable()) }},
-		{name: "closed after the handshake", code: CodeConnectionClosed, wire: 1, handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}}, answerAndClose(""))},
+		{name: "hangs after the handshake", code: CodeTimeoutHeaders, wire: 1, tls: "TLS 1.3", handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}}, answer(""))},
+		{name: "closed after the handshake", code: CodeConnectionClosed, wire: 1, tls: "TLS 1.3", handle: overTLS(&tls.Config{Certificates: []tls.Certificate{good}}, answerAndClose(""))},
 	}
 	t.Run("rows", func(t *testing.T) {
 		for _, r := range rows {
@@ -149,6 +216,18 @@ func TestBadTLSReceivers(t *testing.T) { //nolint:tparallel // counts goroutines
 		}
 	})
 	leaked()
+}
+
+// endlessCertificates shakes hands by TLS 1.2 (RFC 5246, section 7.4), as far as
+// the certificates, of which there are 16 MiB.
+func endlessCertificates(p *peer) {
+	p.readable()
+	hello := slices.Concat([]byte{2, 0, 0, 38, 3, 3}, make([]byte, 32), []byte{0, 0xc0, 0x2f, 0})
+	_, err := p.Write(slices.Concat([]byte{22, 3, 3, 0, byte(len(hello))}, hello))
+	chunk := slices.Concat([]byte{22, 3, 3, 0x40, 0}, []byte{11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfc, 0xff, 0xff, 0xf9}, make([]byte, 1<<14-10))
+	for err == nil {
+		_, err = p.Write(chunk)
+	}
 }
 
 // readable reads the ClientHello as far as it came, so that closing sends no

@@ -33,9 +33,10 @@ type wire struct {
 	hooks httptrace.ClientTrace
 	dial  egress.Trace
 
-	// conn and reused are set in the goroutine of RoundTrip. The times are
-	// nanoseconds since start, set by any goroutine; 0 is not yet.
+	// conn, bound and reused are set in the goroutine of RoundTrip. The times
+	// are nanoseconds since start, set by any goroutine; 0 is not yet.
 	conn              net.Conn
+	bound             *boundConn
 	reused            bool
 	connected         atomic.Int64
 	wrote             atomic.Int64
@@ -69,6 +70,9 @@ func newWire(ctx context.Context, timeout time.Duration) *wire {
 func (w *wire) end() {
 	w.timer.Stop()
 	w.cancel(nil)
+	if w.bound != nil {
+		w.bound.end()
+	}
 }
 
 func (w *wire) expire() { w.cancel(context.DeadlineExceeded) }
@@ -91,7 +95,13 @@ func (w *wire) Value(key any) any {
 func (w *wire) elapsed() int64 { return max(1, int64(time.Since(w.start))) }
 
 func (w *wire) gotConn(info httptrace.GotConnInfo) {
-	w.conn, w.reused = info.Conn, info.Reused
+	if w.bound != nil { // the connection before was closed while it was idle
+		w.bound.end()
+	}
+	w.conn, w.reused, w.bound = info.Conn, info.Reused, boundOf(info.Conn)
+	if w.bound != nil {
+		w.bound.begin()
+	}
 	w.connected.Store(w.elapsed())
 }
 
@@ -141,6 +151,9 @@ func (w *wire) phases(responded, ended time.Duration) storage.Phases {
 	if !w.reused { // else a dial that the transport began besides is not ours
 		p.DNS, _, _ = w.dial.Lookup()
 		p.Connect, _, _ = w.dial.Connect()
+		// What goes on counts until now, which is later than the end.
+		p.DNS = min(p.DNS, ended)
+		p.Connect = min(p.Connect, ended-p.DNS)
 		if from, to := w.tlsStart.Load(), w.tlsDone.Load(); to > 0 {
 			p.TLS = time.Duration(to - from)
 		} else if from > 0 {
@@ -160,6 +173,15 @@ func (w *wire) phases(responded, ended time.Duration) storage.Phases {
 	}
 	p.Write, p.Wait = wrote-connected, waited-wrote
 	return p
+}
+
+// tlsState is the state of TLS on the connection, if it stands and has one.
+func (w *wire) tlsState() *tls.ConnectionState {
+	if c, ok := w.conn.(*tls.Conn); ok {
+		state := c.ConnectionState()
+		return &state
+	}
+	return nil
 }
 
 // remoteAddr is the address that was connected to, or empty.

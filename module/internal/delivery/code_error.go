@@ -33,6 +33,8 @@ func (w *wire) classify(err error) string {
 		return CodeDNSNotFound
 	case errors.As(err, &dns):
 		return CodeDNSFailure
+	case errors.Is(err, errFlood):
+		return w.floodCode()
 	case w.expired() || isTimeout(err):
 		return w.timeoutCode()
 	}
@@ -66,6 +68,14 @@ func (w *wire) timeoutCode() string {
 		return CodeDNSFailure
 	}
 	return CodeConnectTimeout
+}
+
+// floodCode names a flood by the protocol that it was made of.
+func (w *wire) floodCode() string {
+	if state := w.tlsState(); state != nil && state.NegotiatedProtocol == "h2" {
+		return CodeH2ConnectionError
+	}
+	return CodeProtocolError
 }
 
 // certificateCode is about the receiver's certificate.

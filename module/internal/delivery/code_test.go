@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -65,4 +66,35 @@ func declaredCodes(t *testing.T) []string {
 		})
 	}
 	return codes
+}
+
+// TestReadmeExplainsEveryCode holds that the table of codes in the README has
+// all of them, and no other.
+func TestReadmeExplainsEveryCode(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(readme), "\n| code | meaning |\n")
+	if !found {
+		t.Skip("the README has no table of codes")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	explained := make(map[string]bool)
+	for row := range strings.Lines(table) {
+		for name := range strings.FieldsFuncSeq(strings.Split(row, "|")[1], func(r rune) bool { return r == ' ' || r == '`' }) {
+			explained[name] = true
+		}
+	}
+	for _, code := range append(declaredCodes(t), storage.CodeInterrupted, "http_<status>") {
+		if !explained[code] {
+			t.Errorf("got no row for the code %s in the README, want one", code)
+		}
+		delete(explained, code)
+	}
+	delete(explained, "---")
+	for code := range explained {
+		t.Errorf("got a row for %s in the README, want none: it is no code", code)
+	}
 }
