@@ -65,6 +65,7 @@ func (l *lifecycle) prepare(ctx caddy.Context, endpoints []string, perEndpoint b
 // Start opens the outbox, unless a running configuration has it open. From
 // then on the App's events are accepted.
 func (a *App) Start() error {
+	filterStdLog()
 	p, err := loadEngine(a.outbox, a.logger)
 	if err != nil {
 		return err
@@ -113,6 +114,7 @@ func (a *App) gracePeriod() time.Duration {
 // Cleanup gives back what Start acquired. The last App of an outbox closes
 // it.
 func (a *App) Cleanup() error {
+	filterStdLog() // Caddy has changed it, be it in vain
 	if a.gone == nil {
 		return nil // Provision failed before there was anything
 	}

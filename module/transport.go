@@ -125,6 +125,7 @@ func guardTransport(t *reverseproxy.HTTPTransport, policy *egress.Policy, logger
 		return nil, err
 	}
 	inner.DialContext = logBlocked(guard.DialContext, logger)
+	boundTransport(inner)
 	return inner, nil
 }
 
