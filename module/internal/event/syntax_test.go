@@ -8,8 +8,32 @@ import (
 	"github.com/promptreports/caddy-webhooks/module/internal/problem"
 )
 
+type namedText struct{ name, in string }
+
+// jsonText is a text with the code of its refusal as a value of an event, or
+// none where it is accepted.
+type jsonText struct {
+	namedText
+	code string
+}
+
 // syntax is the whole of the tables of texts.
-var syntax = slices.Concat(validJSON, invalidJSON, invalidUTF8, unsettledJSON)
+var syntax = slices.Concat(
+	classed(validJSON, ""),
+	classed(invalidJSON, problem.MalformedJSON.Code),
+	classed(invalidUTF8, problem.InvalidUTF8.Code),
+	classed(lossyJSON, problem.NotJSStable.Code),
+	classed(unusualJSON, ""),
+	classed(deepJSON, problem.TooDeep.Code),
+)
+
+func classed(list []namedText, code string) []jsonText {
+	var texts []jsonText
+	for _, text := range list {
+		texts = append(texts, jsonText{text, code})
+	}
+	return texts
+}
 
 // TestSyntax reads every text as a value within data and within metadata, and
 // where one is JSON holds it against the standard library, too: the tables may
