@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"testing"
 	"unicode/utf8"
@@ -40,6 +41,7 @@ func FuzzEvent(f *testing.F) {
 		if prob != nil && prob.Code == problem.MalformedJSON.Code && json.Valid(in) {
 			t.Errorf("got malformed-json (%s) for %s, which is JSON", prob.Detail, in)
 		}
+		checkAlone(t, p, in, ev, prob)
 		for _, parse := range []func([]byte) ([]*Event, *problem.Problem){p.Batch, p.Lines} {
 			events, prob := parse(in)
 			if (len(events) > 0) == (prob != nil) {
@@ -67,6 +69,39 @@ func checkExact(t *testing.T, in []byte, ev *Event) {
 	want := `,"data":` + string(sent.Data) + `,"metadata":` + string(sent.Metadata) + "}"
 	if !bytes.HasSuffix(ev.Body, []byte(want)) {
 		t.Errorf("got %s, want it to end with %s", ev.Body, want)
+	}
+}
+
+// checkAlone compares an event with a batch that holds nothing else.
+func checkAlone(t *testing.T, p *Parser, in []byte, ev *Event, prob *problem.Problem) {
+	t.Helper()
+	noJSON := []string{problem.EmptyBody.Code, problem.MalformedJSON.Code, problem.InvalidUTF8.Code}
+	if prob != nil && slices.Contains(noJSON, prob.Code) {
+		return // it may be other trouble, or none, between brackets
+	}
+	batches := map[string]func() ([]*Event, *problem.Problem){
+		"array": func() ([]*Event, *problem.Problem) { return p.Batch([]byte("[" + string(in) + "]")) },
+	}
+	if !bytes.Contains(in, []byte("\n")) {
+		batches["line"] = func() ([]*Event, *problem.Problem) { return p.Lines(in) }
+	}
+	for name, parse := range batches {
+		events, refusal := parse()
+		switch {
+		case prob == nil:
+			if refusal != nil || len(events) != 1 || !bytes.Equal(events[0].Body, ev.Body) {
+				t.Errorf("%s: got %d events and %v, want what it is alone: %s", name, len(events), refusal, ev.Body)
+			}
+		case refusal == nil:
+			t.Errorf("%s: got %d events, want %v", name, len(events), prob)
+		default:
+			if len(refusal.Errors) > 0 {
+				refusal = refusal.Errors[0]
+			}
+			if refusal.Code != prob.Code || !reflect.DeepEqual(refusal.Pointer, prob.Pointer) {
+				t.Errorf("%s: got %v, want %v", name, refusal, prob)
+			}
+		}
 	}
 }
 
