@@ -59,7 +59,7 @@ func NewHMAC(secrets []Secret, o HMACOptions) (Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.keyed = newKeyed(newHash, secrets[0].bytes())
+	s.keyed = newKeyed(newHash, secrets[0].Bytes())
 	return s, nil
 }
 

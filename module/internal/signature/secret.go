@@ -35,15 +35,19 @@ type Secret struct {
 
 // ParseSecret checks a secret after its placeholders were resolved. It must
 // have 16 to 4096 bytes, without NUL, line breaks and surrounding spaces, and
-// be neither one of the usual stand-ins ("changeme") nor a placeholder that
-// was not resolved. After "whsec_" it must be base64 of 24 to 64 bytes. No
-// error holds any part of the secret.
+// be neither made up of the usual stand-ins ("changeme-12345678") nor a
+// placeholder that was not resolved. After "whsec_" it must be base64 of 24 to
+// 64 bytes. No error holds any part of the secret.
 func ParseSecret(text string) (Secret, error) {
 	if err := checkText(text); err != nil {
 		return Secret{}, fmt.Errorf("secret %w", err)
 	}
 	s := Secret{&text}
-	if _, err := s.standardKey(); err != nil {
+	key, err := s.standardKey()
+	if err == nil && standIn(string(key)) { // also what was guessable before it was encoded
+		err = errStandIn
+	}
+	if err != nil {
 		return Secret{}, fmt.Errorf("secret %w", err)
 	}
 	return s, nil
@@ -51,7 +55,7 @@ func ParseSecret(text string) (Secret, error) {
 
 // Warning says in what way an accepted secret is weak, or nothing.
 func (s Secret) Warning() string {
-	if n := len(s.bytes()); n > 0 && n < shortSecret {
+	if n := len(s.Bytes()); n > 0 && n < shortSecret {
 		return fmt.Sprintf("secret has %d bytes; %d or more are better", n, shortSecret)
 	}
 	return ""
@@ -60,8 +64,9 @@ func (s Secret) Warning() string {
 // IsZero says whether there is no secret.
 func (s Secret) IsZero() bool { return s.text == nil || *s.text == "" }
 
-// bytes returns the secret as it is written.
-func (s Secret) bytes() []byte {
+// Bytes returns a copy of the secret as it is written. It is for making keys
+// of; whatever holds it must not be printed.
+func (s Secret) Bytes() []byte {
 	if s.text == nil {
 		return nil
 	}
@@ -71,9 +76,9 @@ func (s Secret) bytes() []byte {
 // standardKey returns the key of Standard Webhooks: the bytes in base64 after
 // "whsec_", else the bytes as written.
 func (s Secret) standardKey() ([]byte, error) {
-	encoded, ok := strings.CutPrefix(string(s.bytes()), standardPrefix)
+	encoded, ok := strings.CutPrefix(string(s.Bytes()), standardPrefix)
 	if !ok {
-		return s.bytes(), nil
+		return s.Bytes(), nil
 	}
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil { // not wrapped: nothing of a secret belongs in an error
@@ -92,6 +97,8 @@ func checkText(text string) error {
 	switch {
 	case text == "":
 		return errors.New("is empty; the variable or file that it names may be missing")
+	case strings.HasPrefix(text, "\ufeff"):
+		return errors.New("starts with a byte order mark")
 	case strings.ContainsRune(text, 0):
 		return errors.New("has a NUL byte")
 	case unicode.IsSpace(first) || unicode.IsSpace(last):
@@ -107,61 +114,9 @@ func checkText(text string) error {
 	case strings.HasPrefix(text, "whsk_"), strings.HasPrefix(text, "whpk_"):
 		return errors.New("is a key for ed25519, not a shared secret")
 	case standIn(text):
-		return errors.New("is a stand-in that anybody can guess")
+		return errStandIn
 	}
 	return nil
-}
-
-// unresolved says whether the text holds something like {env.NAME} or {$NAME}.
-func unresolved(text string) bool {
-	for {
-		_, rest, ok := strings.Cut(text, "{")
-		if !ok {
-			return false
-		}
-		name, _, closed := strings.Cut(rest, "}")
-		if closed && (strings.HasPrefix(name, "$") || strings.HasPrefix(name, "env.") ||
-			strings.HasPrefix(name, "file.") || strings.HasPrefix(name, "vars.")) {
-			return true
-		}
-		text = rest
-	}
-}
-
-// standInWords are what people write where a secret should be.
-var standInWords = strings.Fields(`a abc admin api change changeme demo default dummy enter example foo bar fixme
-	here hmac insert is key me my not of passphrase password placeholder please put replace sample secret
-	shared signing some super test testing the this to todo token use very webhook webhooks whsec with your`)
-
-// standIn says whether the text is one character repeated, or nothing but
-// stand-in words with digits and separators between them.
-func standIn(text string) bool {
-	text = strings.ToLower(text)
-	if strings.Trim(text, text[:1]) == "" {
-		return true
-	}
-	var letters []byte
-	for i := range len(text) {
-		if c := text[i]; c >= 'a' && c <= 'z' || c >= utf8.RuneSelf {
-			letters = append(letters, c)
-		}
-	}
-	// Digits alone may be a secret; a word must have been found.
-	return len(letters) > len(text)/2 && madeOf(string(letters), standInWords)
-}
-
-// madeOf says whether the text is words joined together.
-func madeOf(text string, words []string) bool {
-	reached := make([]bool, len(text)+1)
-	reached[0] = true
-	for i := range text {
-		for _, w := range words {
-			if reached[i] && strings.HasPrefix(text[i:], w) {
-				reached[i+len(w)] = true
-			}
-		}
-	}
-	return reached[len(text)]
 }
 
 // String returns "[redacted]".

@@ -13,7 +13,11 @@ import (
 func TestParseSecret(t *testing.T) {
 	t.Parallel()
 	standard := func(n int) string {
-		return "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xa5, 0x17, 0x9c}, n)[:n])
+		key := make([]byte, n)
+		for i := range key {
+			key[i] = byte(i*i*31 + i*7 + 165)
+		}
+		return "whsec_" + base64.StdEncoding.EncodeToString(key)
 	}
 	for _, test := range []struct{ name, in, want string }{
 		{"random text", goodSecret, ""},
@@ -101,7 +105,9 @@ func TestSecretIsRedacted(t *testing.T) {
 	s := parse(t, goodSecret)[0]
 	h := holder{s, &s, []Secret{s}, map[string]Secret{"a": s}, s, s, []Secret{s}}
 	var out bytes.Buffer
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+	for _, verb := range []string{
+		"%v", "%+v", "%#v", "%T", "%s", "%30s", "%-30.3s", "%q", "%+q", "%#q", "%x", "%X", "% x", "%#x", "%d", "%08d", "%o", "%b", "%c", "%U", "%e", "%g", "%t", "%p", "%!", "%z",
+	} {
 		fmt.Fprintf(&out, verb+"\n", s)
 		fmt.Fprintf(&out, verb+"\n", h)
 		fmt.Fprintf(&out, verb+"\n", &h)
