@@ -3,8 +3,10 @@ package delivery
 import (
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -59,5 +61,81 @@ func TestAnswersHoldNoSignature(t *testing.T) {
 				t.Errorf("%s: got a body without %s: %s", name, want, body)
 			}
 		}
+	}
+}
+
+// A receiver that repeats what it shares with us, as an error page with its
+// environment does, or the address that it was called at, gives neither to the
+// history, whatever the page is written in.
+func TestAnswersHoldNoSecret(t *testing.T) {
+	t.Parallel()
+	const text, query = "Kx7/q+Zm2=Wd9 R4&tB6<nV8'pL5", "q8/Zt+Rw3 Ys6=Jb1Nc0"
+	secret, err := signature.ParseSecret(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON, _ := json.Marshal(map[string]string{"secret": text, "query": query})
+	for name, page := range map[string]string{
+		"text":         "secret: " + text + "\nkey: " + query + "\n",
+		"JSON":         string(asJSON),
+		"PHP":          strings.NewReplacer("/", `\/`, "'", `\'`).Replace(text + " " + query),
+		".NET":         strings.NewReplacer("+", `\u002B`, "/", `\u002f`, "<", `\u003C`, "&", `\u0026`, "'", `\u0027`).Replace(text + " " + query),
+		"form":         url.Values{"secret": {text}, "key": {query}}.Encode(),
+		"address":      "cannot POST /hook?key=" + url.PathEscape(query) + "&secret=" + url.PathEscape(text),
+		"HTML":         html.EscapeString(text + " " + query),
+		"Go templates": strings.NewReplacer("+", "&#43;", "=", "&#61;", "<", "&lt;", "&", "&amp;", "'", "&#39;").Replace(text + " " + query),
+		"Handlebars":   strings.NewReplacer("/", "&#x2F;", "=", "&#x3D;", "<", "&lt;", "&", "&amp;", "'", "&#x27;").Replace(text + " " + query),
+	} {
+		m := testMessage(t, "https://example.com/hook?key="+url.QueryEscape(query), roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 500, ContentLength: -1, Body: io.NopCloser(strings.NewReader("before " + page + " after"))}, nil
+		}))
+		m.Endpoint.Secrets = []signature.Secret{secret}
+		body := string(Send(t.Context(), m).Attempt.Body)
+		if n := strings.Count(body, "[redacted]"); n != 2 || !strings.HasPrefix(body, "before ") || !strings.HasSuffix(body, " after") {
+			t.Errorf("%s: got %s, want the secret and the query to be redacted", name, body)
+		}
+		for _, part := range []string{"Kx7", "nV8", "q8", "Nc0"} {
+			if strings.Contains(body, part) {
+				t.Errorf("%s: got %s, which holds %s", name, body, part)
+			}
+		}
+	}
+}
+
+// Where an answer is cut off within a secret, its beginning is no more kept
+// than the whole.
+func TestCutAnswersHoldNoPartOfASecret(t *testing.T) {
+	t.Parallel()
+	const text = "Kx7qZm2Wd9R4tB6nV8pL5hG3"
+	secret, err := signature.ParseSecret(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kept := range len(text) + 1 {
+		page := strings.Repeat(".", bodyKept-kept) + text + "..."
+		m := testMessage(t, "https://example.com/", roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 500, ContentLength: -1, Body: io.NopCloser(strings.NewReader(page))}, nil
+		}))
+		m.Endpoint.Secrets = []signature.Secret{secret}
+		a := Send(t.Context(), m).Attempt
+		if !a.BodyTruncated {
+			t.Fatalf("got an answer of %d bytes, want it to be cut off", len(a.Body))
+		}
+		if body := string(a.Body); strings.Contains(body, text[:leastTail]) {
+			t.Errorf("got %s, which holds a part of the secret", strings.TrimLeft(body, "."))
+		}
+	}
+}
+
+// A header of an answer that is kept holds no signature either.
+func TestKeptHeadersHoldNoSignature(t *testing.T) {
+	t.Parallel()
+	const credential = "0123456789-abcdef-ghi"
+	m := testMessage(t, "https://example.com/", roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: http.NoBody, Header: http.Header{"Content-Type": {"text/plain; boundary=" + r.Header.Get("Authorization")}}}, nil
+	}))
+	m.Endpoint.Header = http.Header{"Authorization": {"Bearer " + credential}}
+	if got, want := Send(t.Context(), m).Attempt.Header["content-type"], "text/plain; boundary=Bearer [redacted]"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -84,6 +84,10 @@ type Endpoint struct {
 	// Header holds the endpoint's own headers in canonical form.
 	Header http.Header
 
+	// Secrets are those that the signers sign with. Nothing of an answer that
+	// repeats one is kept.
+	Secrets []signature.Secret
+
 	// Signers sign each attempt, in order; none leaves it unsigned.
 	Signers []signature.Signer
 
