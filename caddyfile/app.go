@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"go.uber.org/zap"
 
 	"github.com/promptreports/caddy-webhooks/module"
 )
@@ -27,6 +28,22 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
 		return nil, d.Err("option 'webhooks' is given twice")
 	}
+	p, err := readApp(d)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range p.app.LiteralSecrets() {
+		warnLiteral(p.at.find(path))
+	}
+	value, err := json.Marshal(p.app)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the webhooks app: %w", err)
+	}
+	return httpcaddyfile.App{Name: "webhooks", Value: value}, nil
+}
+
+// readApp reads the global option whose name the dispenser stands on.
+func readApp(d *caddyfile.Dispenser) (*appParser, error) {
 	p := &appParser{app: new(module.App), at: make(positions)}
 	p.at.mark(d)
 	if err := module.ParseBlock(d, "webhooks", p.options()); err != nil {
@@ -35,11 +52,13 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	if err := p.app.Check(); err != nil {
 		return nil, p.at.locate(err)
 	}
-	value, err := json.Marshal(p.app)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the webhooks app: %w", err)
-	}
-	return httpcaddyfile.App{Name: "webhooks", Value: value}, nil
+	return p, nil
+}
+
+// warnLiteral tells of a secret that stands in the Caddyfile. Adapters have no
+// other way to warn from a global option.
+func warnLiteral(at caddyfile.Token) {
+	caddy.Log().Named("caddyfile").Warn(module.WarnLiteral, zap.String("file", at.File), zap.Int("line", at.Line))
 }
 
 func (p *appParser) options() map[string]module.Option {

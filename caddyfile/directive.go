@@ -39,6 +39,9 @@ func parseTokens(d *caddyfile.Dispenser, handler *module.Handler) error {
 		if err := module.CheckSecret(token); err != nil {
 			return d.Errf("reading option 'token': %w", err)
 		}
+		if module.IsLiteral(token) {
+			warnLiteral(d.Token())
+		}
 	}
 	return nil
 }

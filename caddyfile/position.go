@@ -26,14 +26,23 @@ func (p positions) locate(err error) error {
 	if !errors.As(err, &mistake) {
 		return err
 	}
-	for n := len(mistake.Path); n >= 0; n-- {
-		if token, ok := p[key(mistake.Path[:n])]; ok {
-			d := caddyfile.NewDispenser([]caddyfile.Token{token})
-			d.Next()
-			return d.WrapErr(err)
+	token := p.find(mistake.Path)
+	if token.Line == 0 {
+		return err
+	}
+	d := caddyfile.NewDispenser([]caddyfile.Token{token})
+	d.Next()
+	return d.WrapErr(err)
+}
+
+// find returns the token that stands for the longest part of a path, or none.
+func (p positions) find(path []string) caddyfile.Token {
+	for n := len(path); n >= 0; n-- {
+		if token, ok := p[key(path[:n])]; ok {
+			return token
 		}
 	}
-	return err
+	return caddyfile.Token{}
 }
 
 // option marks where an option is given.

@@ -122,17 +122,18 @@ func newParser(a *App) *event.Parser {
 }
 
 func (h *Handler) provisionTokens() error {
-	repl := caddy.NewReplacer()
+	repl := newResolver()
 	for i, t := range h.Tokens {
 		token, err := resolveSecret(repl, t)
 		if err != nil {
 			return fmt.Errorf("token %d: %w", i+1, err)
 		}
-		if isLiteral(t) {
+		if IsLiteral(t) {
 			h.logger.Warn("a token stands in the configuration in clear; use {env.NAME} or {file./path}", zap.Int("token", i+1))
 		}
 		h.digests = append(h.digests, sha256.Sum256([]byte(token)))
 	}
+	repl.warn(h.logger)
 	return nil
 }
 

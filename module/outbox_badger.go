@@ -68,7 +68,7 @@ func (b *BadgerOutbox) Provision(caddy.Context) error {
 	dir := filepath.Join(caddy.AppDataDir(), "webhooks")
 	if b.Dir != "" {
 		var err error
-		if dir, err = resolve(caddy.NewReplacer(), b.Dir); err != nil {
+		if dir, err = resolve(newResolver(), b.Dir); err != nil {
 			return fmt.Errorf("dir: %w", err)
 		}
 	}

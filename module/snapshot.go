@@ -40,7 +40,7 @@ type builder struct {
 	ctx    caddy.Context
 	app    *App
 	policy *egress.Policy
-	repl   *caddy.Replacer
+	repl   *resolver
 
 	// ours are the headers which every attempt has besides the reserved ones.
 	ours []string
@@ -67,7 +67,7 @@ func (a *App) build(ctx caddy.Context, observer delivery.Observer) (*delivery.Sn
 	}
 	policy.Refuse = a.refusesOwn
 	b := &builder{
-		ctx: ctx, app: a, policy: policy, repl: caddy.NewReplacer(),
+		ctx: ctx, app: a, policy: policy, repl: newResolver(),
 		secrets: make(map[string]Secret), transports: make(map[string]http.RoundTripper),
 	}
 	for _, suffix := range []string{"-Event", "-Delivery", "-Attempt"} {
@@ -156,8 +156,14 @@ func (b *builder) endpoint(name string, e *Endpoint, sub subscription.Subscripti
 	if d.Header, err = b.header(o.Header); err != nil {
 		return nil, in(err, "header")
 	}
-	if d.Signers, err = b.sign(name, e, o.Secret, d.Header); err != nil {
+	if d.Secrets, err = b.secretsOf(name, o.Secret); err != nil {
 		return nil, err
+	}
+	if d.Signers, err = b.sign(name, e, d.Secrets, d.Header); err != nil {
+		return nil, err
+	}
+	if len(o.literals()) > 0 {
+		b.literal = append(b.literal, name)
 	}
 	if d.Transport, err = b.transport(b.transportOf(e)); err != nil {
 		return nil, in(err, "transport")
@@ -184,8 +190,8 @@ func (b *builder) header(h http.Header) (http.Header, error) {
 	return resolved, nil
 }
 
-// sign makes the signers of an endpoint.
-func (b *builder) sign(name string, e *Endpoint, configured []string, header http.Header) ([]Signer, error) {
+// secretsOf resolves the secrets of an endpoint.
+func (b *builder) secretsOf(name string, configured []string) ([]Secret, error) {
 	secrets := make([]Secret, len(configured))
 	for i, text := range configured {
 		s, err := b.secret(text)
@@ -194,12 +200,14 @@ func (b *builder) sign(name string, e *Endpoint, configured []string, header htt
 		}
 		secrets[i] = s
 	}
-	if slices.ContainsFunc(configured, isLiteral) {
-		b.literal = append(b.literal, name)
-	}
 	if slices.ContainsFunc(secrets, func(s Secret) bool { return s.Warning() != "" }) {
 		b.weak = append(b.weak, name)
 	}
+	return secrets, nil
+}
+
+// sign makes the signers of an endpoint.
+func (b *builder) sign(name string, e *Endpoint, secrets []Secret, header http.Header) ([]Signer, error) {
 	modules := b.signers
 	switch {
 	case e.SignRaw != nil:
@@ -319,7 +327,7 @@ func (b *builder) warn() {
 		message string
 		names   []string
 	}{
-		{"secrets are written out in the configuration, where its readers see them; use {env.NAME} or {file./path}", b.literal},
+		{WarnLiteral, b.literal},
 		{"secrets are short; use 24 bytes or more", b.weak},
 		{"endpoints have no secret; their receivers cannot check who sent an event", b.unsigned},
 	} {
@@ -327,6 +335,7 @@ func (b *builder) warn() {
 			b.app.logger.Warn(w.message, zap.Int("count", n), zap.Strings("endpoints", w.names[:min(n, 10)]))
 		}
 	}
+	b.repl.warn(b.app.logger)
 }
 
 // isOurs says whether a header, in canonical form, is none that a signature

@@ -51,6 +51,9 @@ func transportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	if p, ok := config["protocol"]; ok && string(p) != `"http"` {
 		return nil, fmt.Errorf("transport %s cannot deliver: only http can", p)
 	}
+	if err := checkProxyURL(config); err != nil {
+		return nil, err
+	}
 	setDefault(config, "protocol", "http")
 	setDefault(config, "dial_timeout", caddy.Duration(transportDialTimeout))
 	if config["forward_proxy_url"] == nil {
