@@ -1,0 +1,5 @@
+package module_test
+
+// The adapter that TestCanaries asks for, which the tests inside of the package
+// cannot import.
+import _ "github.com/promptreports/caddy-webhooks/caddyfile"
