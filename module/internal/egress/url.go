@@ -95,6 +95,9 @@ func checkPort(u *url.URL) (string, error) {
 // are not a plain address: some resolvers read 127.1, 0x7f.1 and 2130706433
 // as 127.0.0.1, and others as names.
 func checkHost(raw string) (string, error) {
+	if !utf8.ValidString(raw) { // its bytes may be written as %80
+		return "", errors.New("host of the URL is not valid UTF-8")
+	}
 	if strings.Contains(raw, ":") {
 		a, err := netip.ParseAddr(raw)
 		if err != nil || a.Zone() != "" {

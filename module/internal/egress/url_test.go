@@ -96,6 +96,8 @@ func TestCheckURL(t *testing.T) {
 		{raw: "https://exa*mple.com/"},
 		{raw: "https://{env.HOST}/"},
 		{raw: "https://%31%32%37.0.0.1/"},
+		{raw: "https://%80/"},
+		{raw: "https://ü%80.example/"},
 		{raw: "http://%6cocalhost/"},
 		{raw: "https://[fe80::1%25eth0]/"},
 		{raw: "https://[::1/"},
@@ -124,7 +126,7 @@ func TestCheckURL(t *testing.T) {
 // FuzzCheckURL holds that whatever is accepted is accepted again unchanged,
 // and is what net/http would dial.
 func FuzzCheckURL(f *testing.F) {
-	for _, s := range []string{"https://example.com/", "http://127.0.0.1:1/", "https://bücher.example", "http://①②⑦.⓪.⓪.①/", "https://[::1]:2/x?y"} {
+	for _, s := range []string{"https://example.com/", "http://127.0.0.1:1/", "https://bücher.example", "http://①②⑦.⓪.⓪.①/", "https://[::1]:2/x?y", "https://%80", "https://ü%80"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
