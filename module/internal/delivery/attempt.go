@@ -181,7 +181,5 @@ func (w *wire) answered(m *Message, out *Outcome, res *http.Response) {
 	out.Gone = status == http.StatusGone && a.Verdict == VerdictPermanent
 	a.Duration = time.Since(w.start)
 	a.Phases = w.phases(responded, a.Duration)
-	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		out.RetryAfter = retryAfter(status, res.Header, w.start.Add(responded))
-	}
+	out.RetryAfter = retryAfter(status, res.Header, w.start.Add(responded))
 }

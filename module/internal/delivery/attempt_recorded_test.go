@@ -3,12 +3,16 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/net/http2"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/subscription"
@@ -66,7 +70,7 @@ func TestEveryRequestIsRecorded(t *testing.T) { //nolint:tparallel // counts gor
 				t.Parallel()
 				h := serve(t, test.handle)
 				transport := guarded(t, &tls.Config{RootCAs: ca.pool})
-				done, list := deliver(t, test.scheme+"://"+h.addr, transport, attempts)
+				done, list := deliver(t, test.scheme+"://"+h.addr, transport, attempts, zap.NewNop())
 				if done.Status != string(storage.StatusFailed) || done.Code != test.code {
 					t.Errorf("got %s %s, want failed %s", done.Status, done.Code, test.code)
 				}
@@ -81,7 +85,7 @@ func TestEveryRequestIsRecorded(t *testing.T) { //nolint:tparallel // counts gor
 
 // deliver has an engine send one event until the delivery is finished, and
 // returns how it ended, and its attempts.
-func deliver(t *testing.T, rawURL string, transport http.RoundTripper, attempts int) (Done, []storage.Attempt) {
+func deliver(t *testing.T, rawURL string, transport http.RoundTripper, attempts int, logger *zap.Logger) (Done, []storage.Attempt) {
 	t.Helper()
 	fake := storagetest.NewFake(storagetest.FakeOptions{})
 	e, err := New(Options{Outbox: fake})
@@ -103,7 +107,7 @@ func deliver(t *testing.T, rawURL string, transport http.RoundTripper, attempts 
 	done := make(doneObserver, 1)
 	e.Attach(&Snapshot{
 		Endpoints: map[string]*Endpoint{"a": ep}, Names: []string{"a"}, Index: index,
-		HeaderPrefix: "X-Webhook", MaxInFlight: 1, Logger: zap.NewNop(), Observer: done,
+		HeaderPrefix: "X-Webhook", MaxInFlight: 1, Logger: logger, Observer: done,
 	})
 	accepted, err := e.Publish(t.Context(), []Publication{{Event: newEvent("evt_1", "a")}})
 	if err != nil {
@@ -120,6 +124,58 @@ func deliver(t *testing.T, rawURL string, transport http.RoundTripper, attempts 
 		t.Fatal("got the delivery pending, want it finished")
 		return Done{}, nil
 	}
+}
+
+// TestReceiversStayOutOfTheLog holds that nothing a receiver chooses is logged,
+// or recorded elsewhere than in the excerpt of its answer. In Go's errors it is.
+func TestReceiversStayOutOfTheLog(t *testing.T) { //nolint:tparallel // counts goroutines
+	leaked := checkLeaks(t)
+	ca := newAuthority(t)
+	named := ca.issue(t, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"canary.example"} })
+	good := ca.issue(t, nil)
+	t.Run("rows", func(t *testing.T) {
+		for name, test := range map[string]struct {
+			scheme string
+			handle func(*peer)
+			code   string
+		}{
+			"status line": {"http", answer("HTTP/1.1 canary\x1b[2J\r\n\r\n"), CodeProtocolError},
+			"reason":      {"http", answer("HTTP/1.1 500 canary\x1b[2J\r\nContent-Length: 0\r\n\r\n"), "http_500"},
+			"header":      {"http", answer("HTTP/1.1 500 X\r\nX: canary\r\nContent-Length: 0\r\n\r\n"), "http_500"},
+			"bad header":  {"http", answer("HTTP/1.1 500 X\r\ncanary\r\n\r\n"), CodeProtocolError},
+			"coding":      {"http", answer("HTTP/1.1 500 X\r\nTransfer-Encoding: canary\r\n\r\n"), CodeProtocolError},
+			"length":      {"http", answer("HTTP/1.1 500 X\r\nContent-Length: canary\r\n\r\n"), CodeProtocolError},
+			"location":    {"http", answer("HTTP/1.1 301 X\r\nLocation: http://u:canary@x.example/canary?canary#canary\r\nContent-Length: 0\r\n\r\n"), CodeRedirectRefused},
+			"not TLS":     {"https", func(p *peer) { p.send("canary canary canary"); p.hang() }, CodeTLSNotTLS},
+			"certificate": {"https", overTLS(&tls.Config{Certificates: []tls.Certificate{named}}, answer("")), CodeTLSWrongHost},
+			"GOAWAY": {"https", overHTTP2(good, nil, answering(func(f framer, s uint32) {
+				_ = f.WriteGoAway(s, http2.ErrCodeInternal, []byte("canary"))
+				_ = f.p.Close()
+			})), CodeH2GoAway},
+			"HTTP/2 header": {"https", overHTTP2(good, nil, answering(func(f framer, s uint32) { respond(f, s, true, ":status", "canary") })), CodeH2StreamError},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				core, logs := observer.New(zap.DebugLevel)
+				h := serve(t, test.handle)
+				done, list := deliver(t, test.scheme+"://"+h.addr, guarded(t, &tls.Config{RootCAs: ca.pool}), 1, zap.New(core))
+				if done.Code != test.code {
+					t.Errorf("got %s, want %s", done.Code, test.code)
+				}
+				lines := ""
+				for _, l := range logs.All() {
+					lines += fmt.Sprintln(l.Message, l.ContextMap())
+				}
+				if logs.Len() != 1 || strings.Contains(lines, "canary") {
+					t.Errorf("got log\n%swant a line without what the receiver sent", lines)
+				}
+				if text := fmt.Sprint(done, list); strings.Contains(text, "canary") {
+					t.Errorf("got %s recorded, want nothing that the receiver sent", text)
+				}
+			})
+		}
+	})
+	leaked()
 }
 
 // One event that a receiver cannot digest, or one that fails now and then, is

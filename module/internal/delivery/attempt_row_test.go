@@ -143,7 +143,7 @@ var lastPhases = map[string]string{
 	CodeConnectionRefused: "connect", CodeConnectTimeout: "connect", CodeUnreachable: "connect",
 	CodeTLSExpired: "tls", CodeTLSWrongHost: "tls", CodeTLSUnknownCA: "tls", CodeTLSVersion: "tls",
 	CodeTLSNotTLS: "tls", CodeTLSTimeout: "tls",
-	CodeTimeoutWrite: "write", CodeTimeoutHeaders: "wait", CodeResponseHeaderTooLarge: "wait",
+	CodeTimeoutWrite: "write", CodeTimeoutHeaders: "wait",
 }
 
 // checkPhases holds that the parts of an attempt make sense, and that the last
