@@ -42,6 +42,9 @@
 //					content   <template>
 //				}
 //				sign          standard
+//				sign          ed25519
+//				sign          github
+//				sign          stripe [<header>]
 //				header        <name> <value>
 //				timeout       <duration>
 //				retry         [<max_attempts>|off] {
@@ -107,13 +110,20 @@
 //     {env.NAME} or {file./path}: they are resolved when the configuration is
 //     loaded, and the configuration shows only the placeholder. A literal
 //     secret, or {$NAME}, draws a warning. A secret has at least 16 bytes; after
-//     whsec_ it is base64 of 24 to 64 bytes.
-//   - sign: the signature schemes. Without it, an endpoint with a secret signs
-//     by hmac and standard; one without a secret is unsigned. hmac sets one
-//     header ({header_prefix}-Signature) to the HMAC of the body, keyed by the
-//     first secret as it is written; value may hold {sig}, {timestamp} and {id},
-//     content {body}, {timestamp} and {id}. standard is Standard Webhooks 1.0.0:
-//     every secret signs.
+//     whsec_ it is base64 of 24 to 64 bytes. One that starts with whsk_ is a
+//     private key for ed25519: base64 of its 32 bytes, or of 64 with the public
+//     key at the end.
+//   - sign: the signature schemes. ed25519 signs with private keys, every other
+//     scheme with shared secrets; a secret of a kind that no scheme signs with
+//     is an error. Without sign, shared secrets sign by hmac and standard,
+//     private keys by ed25519, and an endpoint without a secret is unsigned.
+//     hmac sets one header ({header_prefix}-Signature) to the HMAC of the body,
+//     keyed by the first secret as it is written; value may hold {sig},
+//     {timestamp} and {id}, content {body}, {timestamp} and {id}. github sets
+//     X-Hub-Signature-256 with the first secret, stripe Stripe-Signature with
+//     all. standard and ed25519 are Standard Webhooks 1.0.0, with all secrets;
+//     together they share webhook-signature. Other schemes are plugins: modules
+//     of webhooks.signers.
 //   - header: a header of every attempt, which may hold placeholders. Headers
 //     that frame a request, those of Standard Webhooks and those that start with
 //     header_prefix are reserved.

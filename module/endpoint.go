@@ -44,13 +44,18 @@ type EndpointOptions struct {
 	Description string `json:"description,omitempty"`
 
 	// The secrets that sign: the one in use first, then those before it, which
-	// schemes with several signatures keep signing with. Write placeholders
-	// (`{env.NAME}`, `{file./path}`): a literal secret shows in the
-	// configuration. Default: none, which leaves attempts unsigned.
+	// schemes with several signatures keep signing with. One that starts with
+	// `whsk_` is a private key, with which `ed25519` signs and no other scheme;
+	// `ed25519` signs with no other secret. A secret of a kind that no scheme of
+	// the endpoint signs with is an error. Write placeholders (`{env.NAME}`,
+	// `{file./path}`): a literal secret shows in the configuration. Default:
+	// none, which leaves attempts unsigned.
 	Secret []string `json:"secret,omitempty"`
 
-	// How attempts are signed, modules of `webhooks.signers`. Default: `hmac`
-	// and `standard` where there is a secret.
+	// How attempts are signed, modules of `webhooks.signers`. Two may share no
+	// header, except that `standard` and `ed25519` together put the signatures of
+	// both into `webhook-signature`. Default: `hmac` and `standard` where there
+	// is a shared secret, `ed25519` where there is a private key.
 	SignRaw []json.RawMessage `json:"sign,omitempty" caddy:"namespace=webhooks.signers inline_key=scheme"`
 
 	// Headers to send with every attempt. Values may hold placeholders

@@ -39,6 +39,8 @@ func ParseBlock(d *caddyfile.Dispenser, what string, options map[string]Option) 
 		switch {
 		case name == "{":
 			return d.Err("unexpected block: the option before it takes none")
+		case len(options) == 0:
+			return d.Errf("unknown option '%s' of %s, which has none", name, what)
 		case !ok:
 			known := slices.Sorted(maps.Keys(options))
 			return d.Errf("unknown option '%s' of %s; it knows %s", name, what, strings.Join(known, ", "))

@@ -130,8 +130,14 @@ func (r *resolver) warn(logger *zap.Logger) {
 
 // resolveSecret is readSecret for a secret that is compared, not signed with.
 func resolveSecret(r *resolver, s string) (string, error) {
-	v, _, err := readSecret(r, s)
-	return v, err
+	v, secret, err := readSecret(r, s)
+	switch {
+	case err != nil:
+		return "", err
+	case secret.IsPrivateKey():
+		return "", errors.New("secret is a private key for ed25519, which is not to be sent")
+	}
+	return v, nil
 }
 
 // readSecret replaces the placeholders of a secret, and refuses one that is

@@ -3,16 +3,8 @@ package module
 import (
 	"fmt"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
 	"github.com/promptreports/caddy-webhooks/module/internal/signature"
 )
-
-func init() {
-	caddy.RegisterModule(new(HMACSigner))
-	caddy.RegisterModule(new(StandardSigner))
-}
 
 type (
 	// Signer adds signature headers to attempts.
@@ -21,16 +13,20 @@ type (
 	// SigningMessage is what a Signer signs: one attempt of one event.
 	SigningMessage = signature.Message
 
-	// Secret is a shared secret, which no way of printing shows.
+	// Secret is a shared secret or a private key, which no way of printing
+	// shows. A Signer makes its keys of Secret.Bytes or Secret.PrivateKey.
 	Secret = signature.Secret
 )
 
 // SignerModule is what a guest module of the namespace `webhooks.signers`
 // implements: the configuration of a signature scheme. One may make the signers
-// of many endpoints.
+// of many endpoints. The folder examples/signer has one to start from.
 type SignerModule interface {
-	// NewSigner makes the signer of one endpoint. Its error must not hold any
-	// part of a secret.
+	// NewSigner makes the signer of one endpoint. It must refuse options that
+	// lack the secrets the scheme needs, and whatever else would make Sign
+	// fail. Its error must not hold any part of a secret: what it says comes
+	// after the names of the endpoint and of the scheme. The headers that the
+	// signer names must be none that every attempt has already.
 	NewSigner(options SignerOptions) (Signer, error)
 }
 
@@ -41,125 +37,33 @@ type SignerOptions struct {
 	// dash.
 	HeaderPrefix string
 
-	// Secrets are those of the endpoint: the one in use first. There may be
-	// none.
+	// Secrets are the shared secrets of the endpoint: the one in use first,
+	// then those before it. A scheme with one signature signs with the first, a
+	// scheme with several with all. There may be none.
 	Secrets []Secret
+
+	// PrivateKeys are those secrets of the endpoint that start with `whsk_`, in
+	// the same order. There may be none.
+	PrivateKeys []Secret
 }
 
-// HMACSigner signs the body with an HMAC in one header, in the form that most
-// receivers know. The key is the first secret as it is written.
-type HMACSigner struct {
-	// The header that carries the signature. Default: `{header_prefix}-Signature`.
-	Header string `json:"header,omitempty"`
+// ParseSecret makes a Secret of a text as an endpoint may have it, and refuses
+// one that is too weak. Its error never holds any part of the text. Signers get
+// theirs ready made; it is for the tests of signers.
+func ParseSecret(text string) (Secret, error) { return signature.ParseSecret(text) }
 
-	// The hash: `sha256`, `sha512` or `sha1`. Default: `sha256`.
-	Algorithm string `json:"algorithm,omitempty"`
-
-	// How the signature is written: `hex`, in lower case, or `base64`. Default:
-	// `hex`.
-	Encoding string `json:"encoding,omitempty"`
-
-	// The header's value, with `{sig}` for the signature; it may hold
-	// `{timestamp}` and `{id}`. Default: `{sig}`.
-	Value string `json:"value,omitempty"`
-
-	// What is signed, with `{body}` for the body; it may hold `{timestamp}`,
-	// the attempt's time in seconds since 1970, and `{id}`, the event's id.
-	// Default: `{body}`.
-	Content string `json:"content,omitempty"`
-}
-
-// CaddyModule returns the Caddy module information.
-func (*HMACSigner) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "webhooks.signers.hmac",
-		New: func() caddy.Module { return new(HMACSigner) },
+// defaultSigners are those of an endpoint that names none: what each secret
+// is for.
+func defaultSigners(o SignerOptions) []SignerModule {
+	var modules []SignerModule
+	if len(o.Secrets) > 0 {
+		modules = append(modules, new(HMACSigner), new(StandardSigner))
 	}
-}
-
-// NewSigner implements SignerModule.
-func (h *HMACSigner) NewSigner(options SignerOptions) (Signer, error) {
-	o := signature.HMACOptions{Header: h.Header, Algorithm: h.Algorithm, Encoding: h.Encoding, Value: h.Value, Content: h.Content}
-	if o.Header == "" {
-		o.Header = options.HeaderPrefix + "-Signature"
+	if len(o.PrivateKeys) > 0 {
+		modules = append(modules, new(Ed25519Signer))
 	}
-	return signature.NewHMAC(options.Secrets, o)
+	return modules
 }
-
-// Validate finds what is wrong without a secret.
-func (h *HMACSigner) Validate() error {
-	_, err := h.NewSigner(SignerOptions{HeaderPrefix: defaultHeaderPrefix, Secrets: []Secret{trialSecret}})
-	return err
-}
-
-// UnmarshalCaddyfile reads:
-//
-//	sign hmac [<header>] {
-//		algorithm sha256|sha512|sha1
-//		encoding  hex|base64
-//		value     <template>
-//		content   <template>
-//	}
-func (h *HMACSigner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the scheme's name
-	if d.NextArg() {
-		h.Header = d.Val()
-		if h.Header == "" {
-			return d.Err("the header's name is empty")
-		}
-	}
-	// Each option is tried as it is read, so that the error names its line.
-	try := func(o Option) Option {
-		return Option{Parse: func(d *caddyfile.Dispenser) error {
-			if err := o.Parse(d); err != nil {
-				return err
-			}
-			if err := h.Validate(); err != nil {
-				return d.WrapErr(err)
-			}
-			return nil
-		}}
-	}
-	if err := h.Validate(); err != nil {
-		return d.WrapErr(err)
-	}
-	return ParseBlock(d, "sign hmac", map[string]Option{
-		"algorithm": try(TextOption(&h.Algorithm)),
-		"encoding":  try(TextOption(&h.Encoding)),
-		"value":     try(TextOption(&h.Value)),
-		"content":   try(TextOption(&h.Content)),
-	})
-}
-
-// StandardSigner signs as Standard Webhooks 1.0.0 says, in the headers
-// `webhook-id`, `webhook-timestamp` and `webhook-signature`. Every secret
-// signs. A key is what a secret has in base64 after `whsec_`, else the secret
-// as it is written.
-type StandardSigner struct{}
-
-// CaddyModule returns the Caddy module information.
-func (*StandardSigner) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "webhooks.signers.standard",
-		New: func() caddy.Module { return new(StandardSigner) },
-	}
-}
-
-// NewSigner implements SignerModule.
-func (*StandardSigner) NewSigner(options SignerOptions) (Signer, error) {
-	return signature.NewStandard(options.Secrets)
-}
-
-// UnmarshalCaddyfile reads:
-//
-//	sign standard
-func (*StandardSigner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the scheme's name
-	return ParseBlock(d, "sign standard", nil)
-}
-
-// defaultSigners are those of an endpoint with a secret that names none.
-var defaultSigners = []SignerModule{new(HMACSigner), new(StandardSigner)}
 
 // trialSecret stands in for a secret where only the rest is of interest.
 var trialSecret = func() Secret {
@@ -170,11 +74,9 @@ var trialSecret = func() Secret {
 	return s
 }()
 
-// Interface guards
-var (
-	_ SignerModule          = (*HMACSigner)(nil)
-	_ caddy.Validator       = (*HMACSigner)(nil)
-	_ caddyfile.Unmarshaler = (*HMACSigner)(nil)
-	_ SignerModule          = (*StandardSigner)(nil)
-	_ caddyfile.Unmarshaler = (*StandardSigner)(nil)
-)
+// validateSigner finds what is wrong with a scheme for shared secrets, whatever
+// the secret is.
+func validateSigner(m SignerModule) error {
+	_, err := m.NewSigner(SignerOptions{HeaderPrefix: defaultHeaderPrefix, Secrets: []Secret{trialSecret}})
+	return err
+}

@@ -206,67 +206,6 @@ func (b *builder) secretsOf(name string, configured []string) ([]Secret, error) 
 	return secrets, nil
 }
 
-// sign makes the signers of an endpoint.
-func (b *builder) sign(name string, e *Endpoint, secrets []Secret, header http.Header) ([]Signer, error) {
-	modules := b.signers
-	switch {
-	case e.SignRaw != nil:
-		var err error
-		if modules, err = b.loadSigners(&e.EndpointOptions); err != nil {
-			return nil, in(err, "sign")
-		}
-	case modules == nil && len(secrets) > 0:
-		modules = defaultSigners
-	case modules == nil:
-		b.unsigned = append(b.unsigned, name)
-	}
-	signers, err := b.newSigners(modules, secrets, header)
-	return signers, in(err, "sign")
-}
-
-func (b *builder) newSigners(modules []SignerModule, secrets []Secret, header http.Header) ([]Signer, error) {
-	prefix := b.app.headerPrefix()
-	taken := make(map[string]bool)
-	signers := make([]Signer, 0, len(modules))
-	for _, m := range modules {
-		s, err := m.NewSigner(SignerOptions{HeaderPrefix: prefix, Secrets: secrets})
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range s.Headers() {
-			name = textproto.CanonicalMIMEHeaderKey(name)
-			switch {
-			case taken[name]:
-				return nil, fmt.Errorf("two signatures want the header %s: name another for one of them", name)
-			case b.isOurs(name):
-				return nil, fmt.Errorf("header %s cannot carry a signature: every attempt has it already", name)
-			case header[name] != nil:
-				return nil, fmt.Errorf("header %s carries a signature, but is set by the option header as well", name)
-			}
-			taken[name] = true
-		}
-		signers = append(signers, s)
-	}
-	return signers, nil
-}
-
-// loadSigners loads the signer modules; the answer is never nil.
-func (b *builder) loadSigners(o *EndpointOptions) ([]SignerModule, error) {
-	loaded, err := b.ctx.LoadModule(o, "SignRaw")
-	if err != nil {
-		return nil, err
-	}
-	modules := []SignerModule{}
-	for _, m := range loaded.([]any) {
-		s, ok := m.(SignerModule)
-		if !ok {
-			return nil, fmt.Errorf("module %T does not make signers", m)
-		}
-		modules = append(modules, s)
-	}
-	return modules, nil
-}
-
 // secret resolves a configured secret once.
 func (b *builder) secret(text string) (Secret, error) {
 	if s, ok := b.secrets[text]; ok {
@@ -336,13 +275,6 @@ func (b *builder) warn() {
 		}
 	}
 	b.repl.warn(b.app.logger)
-}
-
-// isOurs says whether a header, in canonical form, is none that a signature
-// may be in. Those of Standard Webhooks are reserved for signatures.
-func (b *builder) isOurs(name string) bool {
-	reserved := isReserved(name, "")
-	return slices.Contains(b.ours, name) || reserved != "" && !strings.HasPrefix(name, "Webhook-")
 }
 
 // displayURL leaves out of a URL what may be secret.

@@ -63,6 +63,13 @@ func NewHMAC(secrets []Secret, o HMACOptions) (Signer, error) {
 	return s, nil
 }
 
+// NewGitHub returns a signer that sets X-Hub-Signature-256 as GitHub does: to
+// "sha256=" and the HMAC-SHA256 of the body in lower-case hexadecimal digits,
+// keyed by the bytes of the first secret as they are written.
+func NewGitHub(secrets []Secret) (Signer, error) {
+	return NewHMAC(secrets, HMACOptions{Header: "X-Hub-Signature-256", Value: "sha256={sig}"})
+}
+
 // hmacSigner is the scheme "hmac".
 type hmacSigner struct {
 	header         string
@@ -143,14 +150,17 @@ func (s *state) add(p *part, m *Message) {
 	}
 }
 
-// checkSecrets refuses no secrets, and secrets that are none.
+// checkSecrets refuses no secrets, and those that are none to share.
 func checkSecrets(secrets []Secret) error {
 	if len(secrets) == 0 {
-		return errors.New("signing needs a secret")
+		return errors.New("needs a shared secret")
 	}
 	for i, s := range secrets {
-		if s.IsZero() {
+		switch {
+		case s.IsZero():
 			return fmt.Errorf("secret %d is empty", i+1)
+		case s.IsPrivateKey():
+			return fmt.Errorf("secret %d is a private key for ed25519, not a shared secret", i+1)
 		}
 	}
 	return nil

@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// standardPrefix starts a secret of Standard Webhooks; base64 follows.
-	standardPrefix = "whsec_"
+	// The prefixes of Standard Webhooks; base64 follows.
+	standardPrefix = "whsec_" // a shared secret
+	privatePrefix  = "whsk_"  // a private key for ed25519
+	publicPrefix   = "whpk_"  // a public one
 
 	// redacted stands for a secret wherever one could be printed.
 	redacted = "[redacted]"
@@ -24,8 +26,9 @@ const (
 	maxDecoded  = 64      // bytes after whsec_ (Standard Webhooks, "Signature scheme")
 )
 
-// Secret is a shared secret. However it is printed, logged or marshalled, only
-// "[redacted]" comes out. The zero Secret is none, and no signer takes it.
+// Secret is a shared secret, or a private key for ed25519. However it is
+// printed, logged or marshalled, only "[redacted]" comes out. The zero Secret
+// is none, and no signer takes it.
 type Secret struct {
 	// text is behind a pointer because fmt cannot call the methods of a
 	// Secret in an unexported field, prints such a field by reflection, and
@@ -37,17 +40,14 @@ type Secret struct {
 // have 16 to 4096 bytes, without NUL, line breaks and surrounding spaces, and
 // be neither made up of the usual stand-ins ("changeme-12345678") nor a
 // placeholder that was not resolved. After "whsec_" it must be base64 of 24 to
-// 64 bytes. No error holds any part of the secret.
+// 64 bytes, after "whsk_" that of a private key for ed25519. No error holds
+// any part of the secret.
 func ParseSecret(text string) (Secret, error) {
 	if err := checkText(text); err != nil {
 		return Secret{}, fmt.Errorf("secret %w", err)
 	}
 	s := Secret{&text}
-	key, err := s.standardKey()
-	if err == nil && standIn(string(key)) { // also what was guessable before it was encoded
-		err = errStandIn
-	}
-	if err != nil {
+	if err := s.checkKey(); err != nil {
 		return Secret{}, fmt.Errorf("secret %w", err)
 	}
 	return s, nil
@@ -90,6 +90,20 @@ func (s Secret) standardKey() ([]byte, error) {
 	return key, nil
 }
 
+// checkKey finds what is wrong with the key of a secret that Standard Webhooks
+// gives a form to.
+func (s Secret) checkKey() error {
+	keyOf := s.standardKey
+	if s.IsPrivateKey() {
+		keyOf = s.seed
+	}
+	key, err := keyOf()
+	if err == nil && standIn(string(key)) { // also what was guessable before it was encoded
+		return errStandIn
+	}
+	return err
+}
+
 // checkText refuses what is no secret, or one that can be guessed.
 func checkText(text string) error {
 	first, _ := utf8.DecodeRuneInString(text)
@@ -111,8 +125,8 @@ func checkText(text string) error {
 		return fmt.Errorf("has %d bytes; it must have at least %d", len(text), minSecret)
 	case len(text) > maxSecret:
 		return fmt.Errorf("has %d bytes; it may have at most %d", len(text), maxSecret)
-	case strings.HasPrefix(text, "whsk_"), strings.HasPrefix(text, "whpk_"):
-		return errors.New("is a key for ed25519, not a shared secret")
+	case strings.HasPrefix(text, publicPrefix):
+		return errors.New(`is a public key, with which receivers verify; the private key that signs starts with "whsk_"`)
 	case standIn(text):
 		return errStandIn
 	}

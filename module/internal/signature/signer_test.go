@@ -87,43 +87,52 @@ func TestStandardSignsWithAllSecrets(t *testing.T) {
 	}
 }
 
+// signers makes one signer of each scheme.
+func signers(tb testing.TB) map[string]Signer {
+	tb.Helper()
+	shared, private := parse(tb, goodSecret, otherSecret), parse(tb, privateKey, otherPrivateKey)
+	all := map[string]Signer{}
+	for name, scheme := range map[string]func() (Signer, error){
+		"hmac": func() (Signer, error) {
+			return NewHMAC(shared, HMACOptions{Header: "x-sig", Content: "{timestamp}.{body}"})
+		},
+		"github":   func() (Signer, error) { return NewGitHub(shared) },
+		"stripe":   func() (Signer, error) { return NewStripe(shared, "stripe-signature") },
+		"standard": func() (Signer, error) { return NewStandard(shared) },
+		"ed25519":  func() (Signer, error) { return NewEd25519(private) },
+	} {
+		s, err := scheme()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all[name] = s
+	}
+	all["standard and ed25519"] = Join([]Signer{all["standard"]}, all["ed25519"])[0]
+	return all
+}
+
 func TestHeadersAreThoseThatSignSets(t *testing.T) {
 	t.Parallel()
-	h, err := NewHMAC(parse(t, goodSecret), HMACOptions{Header: "x-sig"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := NewStandard(parse(t, goodSecret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, signer := range []Signer{h, s} {
+	for name, signer := range signers(t) {
 		got := slices.Sorted(maps.Keys(headers(signer, Message{})))
 		if want := slices.Sorted(slices.Values(signer.Headers())); !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
 }
 
 func TestSignConcurrently(t *testing.T) {
 	t.Parallel()
-	h, err := NewHMAC(parse(t, goodSecret), HMACOptions{Header: "X-Sig", Content: "{timestamp}.{body}"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := NewStandard(parse(t, goodSecret, otherSecret))
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := signers(t)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		msg := Message{EventID: fmt.Sprint(i), Timestamp: time.Unix(int64(i), 0), Body: []byte(strings.Repeat("x", i))}
-		for _, signer := range []Signer{h, s} {
+		for name, signer := range all {
 			want := headers(signer, msg)
 			wg.Go(func() {
-				for range 200 {
+				for range 30 {
 					if got := headers(signer, msg); !maps.Equal(got, want) {
-						t.Errorf("got %v, want %v", got, want)
+						t.Errorf("%s: got %v, want %v", name, got, want)
 						return
 					}
 				}
@@ -131,6 +140,25 @@ func TestSignConcurrently(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// TestPrintedSignersHoldNoKey prints signers as a debugger's log would.
+func TestPrintedSignersHoldNoKey(t *testing.T) {
+	t.Parallel()
+	key, err := parse(t, privateKey)[0].PrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, signer := range signers(t) {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%d"} {
+			got := fmt.Sprintf(verb, signer)
+			for _, leak := range []string{goodSecret, otherSecret, privateKey, fmt.Sprintf("%x", key[:8]), strings.Trim(fmt.Sprint(key[:4]), "[]")} {
+				if strings.Contains(got, leak) {
+					t.Errorf("%s printed with %s holds a key: %s", name, verb, got)
+				}
+			}
+		}
+	}
 }
 
 func TestNewHMACRefuses(t *testing.T) {
@@ -168,14 +196,29 @@ func TestNewHMACRefuses(t *testing.T) {
 	}
 }
 
-func TestSignersNeedSecrets(t *testing.T) {
+// TestSignersNeedSecretsOfTheirKind holds that no key signs by a scheme of the
+// other kind.
+func TestSignersNeedSecretsOfTheirKind(t *testing.T) {
 	t.Parallel()
-	for _, secrets := range [][]Secret{nil, {{}}, {parse(t, goodSecret)[0], {}}} {
-		if _, err := NewHMAC(secrets, HMACOptions{Header: "X"}); err == nil {
-			t.Error("got an hmac signer without a secret")
+	shared, private := parse(t, goodSecret)[0], parse(t, privateKey)[0]
+	for name, scheme := range map[string]func(secrets []Secret) (Signer, error){
+		"hmac":     func(secrets []Secret) (Signer, error) { return NewHMAC(secrets, HMACOptions{Header: "X"}) },
+		"github":   NewGitHub,
+		"stripe":   func(secrets []Secret) (Signer, error) { return NewStripe(secrets, "X") },
+		"standard": NewStandard,
+		"ed25519":  NewEd25519,
+	} {
+		right, wrong := shared, private
+		if name == "ed25519" {
+			right, wrong = private, shared
 		}
-		if _, err := NewStandard(secrets); err == nil {
-			t.Error("got a standard signer without a secret")
+		if _, err := scheme([]Secret{right}); err != nil {
+			t.Errorf("%s: got error %v, want none", name, err)
+		}
+		for _, secrets := range [][]Secret{nil, {{}}, {right, {}}, {wrong}, {right, wrong}} {
+			if _, err := scheme(secrets); err == nil {
+				t.Errorf("%s: got a signer of %d secrets, want an error", name, len(secrets))
+			}
 		}
 	}
 }
@@ -195,26 +238,26 @@ func TestNewStandardNeedsBase64AfterItsPrefix(t *testing.T) {
 func BenchmarkSign(b *testing.B) {
 	body := []byte(`{"id":"e","type":"version.promoted","data":{"x":"` + strings.Repeat("x", 540) + `"},"metadata":{}}`)
 	msg := Message{EventID: "wh_evt_01j9zc3v5k8m2n4p6q7r", Timestamp: time.Unix(1700000000, 0), Body: body}
-	h, err := NewHMAC(parse(b, otherSecret), HMACOptions{Header: "X-Sig"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	templated, err := NewHMAC(parse(b, otherSecret), HMACOptions{Header: "X-Sig", Value: "t={timestamp},v1={sig}", Content: "{timestamp}.{body}"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := NewStandard(parse(b, otherSecret))
-	if err != nil {
-		b.Fatal(err)
-	}
 	for _, bench := range []struct {
 		name   string
-		signer Signer
-	}{{"hmac", h}, {"hmac-templates", templated}, {"standard", s}} {
+		scheme func() (Signer, error)
+	}{
+		{"hmac", func() (Signer, error) { return NewHMAC(parse(b, otherSecret), HMACOptions{Header: "X-Sig"}) }},
+		{"hmac-templates", func() (Signer, error) {
+			return NewHMAC(parse(b, otherSecret), HMACOptions{Header: "X-Sig", Value: "t={timestamp},v1={sig}", Content: "{timestamp}.{body}"})
+		}},
+		{"stripe", func() (Signer, error) { return NewStripe(parse(b, otherSecret), "X-Sig") }},
+		{"standard", func() (Signer, error) { return NewStandard(parse(b, otherSecret)) }},
+		{"ed25519", func() (Signer, error) { return NewEd25519(parse(b, privateKey)) }},
+	} {
 		b.Run(bench.name, func(b *testing.B) {
+			signer, err := bench.scheme()
+			if err != nil {
+				b.Fatal(err)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
-				bench.signer.Sign(msg, func(string, string) {})
+				signer.Sign(msg, func(string, string) {})
 			}
 		})
 	}

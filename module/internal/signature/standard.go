@@ -1,9 +1,11 @@
 package signature
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -14,8 +16,16 @@ const (
 	headerSignature = "Webhook-Signature"
 )
 
-// standardSigner is the symmetric scheme of Standard Webhooks 1.0.0.
-type standardSigner struct{ keys []*keyed }
+// standardSigner is the symmetric scheme of Standard Webhooks 1.0.0, the
+// asymmetric one, or both.
+type standardSigner struct {
+	// shared make the signatures "v1".
+	shared []*keyed
+
+	// private make the signatures "v1a". They are behind pointers, at which
+	// printing stops.
+	private []*ed25519.PrivateKey
+}
 
 // NewStandard returns a signer of the symmetric scheme, "v1", of Standard
 // Webhooks 1.0.0: Webhook-Id is the event's id, Webhook-Timestamp the time of
@@ -34,9 +44,35 @@ func NewStandard(secrets []Secret) (Signer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("secret %d %w", i+1, err)
 		}
-		s.keys = append(s.keys, newKeyed(sha256.New, key))
+		s.shared = append(s.shared, newKeyed(sha256.New, key))
 	}
 	return s, nil
+}
+
+// Join adds a signer to those of an endpoint. The two schemes of Standard
+// Webhooks become one signer, because they share their headers:
+// Webhook-Signature then has the signatures of both, those of the symmetric
+// scheme first. Any other two signers for one header stay apart.
+func Join(signers []Signer, s Signer) []Signer {
+	more, ok := s.(*standardSigner)
+	if !ok {
+		return append(signers, s)
+	}
+	for i, other := range signers {
+		if o, ok := other.(*standardSigner); ok && o.complements(more) {
+			signers[i] = &standardSigner{
+				shared:  slices.Concat(o.shared, more.shared),
+				private: slices.Concat(o.private, more.private),
+			}
+			return signers
+		}
+	}
+	return append(signers, s)
+}
+
+// complements says whether each signer has the scheme that the other lacks.
+func (s *standardSigner) complements(o *standardSigner) bool {
+	return (len(s.shared) == 0 || len(o.shared) == 0) && (len(s.private) == 0 || len(o.private) == 0)
 }
 
 // Sign implements Signer.
@@ -45,25 +81,44 @@ func (s *standardSigner) Sign(msg Message, set func(name, value string)) {
 	set(headerID, msg.EventID)
 	set(headerTimestamp, timestamp)
 
-	// One signature has 47 bytes; more than two secrets are rare.
-	var room [128]byte
+	// A signature has 47 bytes, an asymmetric one 92; more than two secrets
+	// are rare.
+	var room [192]byte
 	value := room[:0]
-	for i, k := range s.keys {
+	for _, k := range s.shared {
 		st := k.get()
-		st.buf = append(st.buf, msg.EventID...)
-		st.buf = append(st.buf, '.')
-		st.buf = append(st.buf, timestamp...)
-		st.buf = append(st.buf, '.')
+		st.buf = appendContent(st.buf, msg.EventID, timestamp)
 		st.write(msg.Body)
 		st.finish()
-		if i > 0 {
-			value = append(value, ' ')
-		}
-		value = append(value, "v1,"...)
+		value = appendVersion(value, "v1,")
 		value = base64.StdEncoding.AppendEncode(value, st.sum)
 		k.put(st)
 	}
+	if len(s.private) > 0 {
+		content := make([]byte, 0, len(msg.EventID)+len(timestamp)+2+len(msg.Body))
+		content = append(appendContent(content, msg.EventID, timestamp), msg.Body...)
+		for _, key := range s.private {
+			value = appendVersion(value, "v1a,")
+			value = base64.StdEncoding.AppendEncode(value, ed25519.Sign(*key, content))
+		}
+	}
 	set(headerSignature, string(value))
+}
+
+// appendContent appends what is signed before the body.
+func appendContent(dst []byte, id, timestamp string) []byte {
+	dst = append(dst, id...)
+	dst = append(dst, '.')
+	dst = append(dst, timestamp...)
+	return append(dst, '.')
+}
+
+// appendVersion starts another signature of the header's list.
+func appendVersion(dst []byte, version string) []byte {
+	if len(dst) > 0 {
+		dst = append(dst, ' ')
+	}
+	return append(dst, version...)
 }
 
 // Headers implements Signer.

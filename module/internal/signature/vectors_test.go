@@ -34,16 +34,29 @@ func vectors(t *testing.T, name string) []vector {
 	return all
 }
 
-// signer makes the vector's signer. It takes secrets shorter than ParseSecret
-// would, as the peers' tests do.
-func (v vector) signer() (Signer, error) {
+// signer makes the vector's signer, and names the header of the signature. It
+// takes secrets shorter than ParseSecret would, as the peers' tests do.
+func (v vector) signer() (s Signer, header string, err error) {
 	secrets := []Secret{{text: &v.Secret}}
-	if v.Scheme == "standard" {
-		return NewStandard(secrets)
+	switch v.Scheme {
+	case "standard":
+		s, err = NewStandard(secrets)
+		return s, "Webhook-Signature", err
+	case "ed25519":
+		s, err = NewEd25519(secrets)
+		return s, "Webhook-Signature", err
+	case "github":
+		s, err = NewGitHub(secrets)
+		return s, "X-Hub-Signature-256", err
+	case "stripe":
+		s, err = NewStripe(secrets, "Stripe-Signature")
+		return s, "Stripe-Signature", err
+	default:
+		s, err = NewHMAC(secrets, HMACOptions{
+			Header: "X-Signature", Algorithm: v.Algorithm, Encoding: v.Encoding, Value: v.Value, Content: v.Content,
+		})
+		return s, "X-Signature", err
 	}
-	return NewHMAC(secrets, HMACOptions{
-		Header: "X-Signature", Algorithm: v.Algorithm, Encoding: v.Encoding, Value: v.Value, Content: v.Content,
-	})
 }
 
 // headers signs and returns what was set.
@@ -59,13 +72,9 @@ func TestVectors(t *testing.T) {
 		for _, v := range vectors(t, file) {
 			t.Run(file+"/"+v.Name, func(t *testing.T) {
 				t.Parallel()
-				s, err := v.signer()
+				s, header, err := v.signer()
 				if err != nil {
 					t.Fatal(err)
-				}
-				header := "X-Signature"
-				if v.Scheme == "standard" {
-					header = "Webhook-Signature"
 				}
 				msg := Message{EventID: v.ID, Timestamp: time.Unix(v.Timestamp, 999_999_999), Body: []byte(v.Body)}
 				for range 3 { // the second and third from a state that was used
