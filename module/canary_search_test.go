@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -63,9 +64,9 @@ func formsOf(value string) map[string][]string {
 		"path":    {url.PathEscape(value)},
 		"HTML":    {html.EscapeString(value)},
 		"hex":     {hex.EncodeToString([]byte(value)), strings.ToUpper(hex.EncodeToString([]byte(value)))},
-		"bytes":   {strings.Trim(fmt.Sprint([]byte(value)), "[]")},
+		"bytes":   {decimals(value, " ")},
 		"Go":      {strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(value)), "[]byte{"), "}")},
-		"numbers": {strings.ReplaceAll(strings.Trim(fmt.Sprint([]byte(value)), "[]"), " ", ",")},
+		"numbers": {decimals(value, ",")},
 	}
 	for i := 0; i+canaryWindow <= len(value); i++ {
 		forms["As it is"] = append(forms["As it is"], value[i:i+canaryWindow])
@@ -78,6 +79,15 @@ func formsOf(value string) map[string][]string {
 		}
 	}
 	return forms
+}
+
+// decimals are the bytes of a text as numbers, as fmt prints a slice of them.
+func decimals(s, separator string) string {
+	var numbers []string
+	for _, c := range []byte(s) {
+		numbers = append(numbers, strconv.Itoa(int(c)))
+	}
+	return strings.Join(numbers, separator)
 }
 
 func jsonText(s string) string {
@@ -102,9 +112,9 @@ func TestCanariesAreFound(t *testing.T) {
 		"HTML":             html.EscapeString(value),
 		"hex":              fmt.Sprintf("%x", "before "+value),
 		"upper-case hex":   fmt.Sprintf("%X", value),
-		"bytes":            fmt.Sprint([]byte("a" + value + "b")),
+		"bytes":            "[" + decimals("a"+value+"b", " ") + "]",
 		"Go":               fmt.Sprintf("%#v", []byte("a"+value+"b")),
-		"array of numbers": strings.ReplaceAll(fmt.Sprint([]byte("a"+value+"b")), " ", ","),
+		"array of numbers": "[" + decimals("a"+value+"b", ",") + "]",
 		"base64":           base64.StdEncoding.EncodeToString([]byte(value)),
 		"credentials":      base64.StdEncoding.EncodeToString([]byte("user:" + value)),
 		"within base64":    base64.URLEncoding.EncodeToString([]byte(`{"key":"` + value + `"}`)),

@@ -30,6 +30,10 @@ func TestCanaries(t *testing.T) {
 		log.SetOutput(stdLog)
 		log.SetFlags(flags)
 	})
+	canaryLines.Reset()
+	receiverLines.mu.Lock()
+	receiverLines.since = time.Time{} // so that what is said of receivers is logged
+	receiverLines.mu.Unlock()
 	c := newCanaryRun(t)
 	caddy.ConfigAutosavePath = filepath.Join(c.dir, "autosave.json")
 	file, err := os.Create(filepath.Join(c.dir, "stderr"))

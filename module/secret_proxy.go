@@ -11,14 +11,9 @@ import (
 func checkProxyURL(transport map[string]json.RawMessage) error {
 	var old string
 	var proxy struct{ URL string }
-	for _, part := range []struct {
-		raw json.RawMessage
-		dst any
-	}{{transport["forward_proxy_url"], &old}, {transport["network_proxy"], &proxy}} {
-		if len(part.raw) > 0 && json.Unmarshal(part.raw, part.dst) != nil {
-			return nil // Caddy says what is wrong with its form
-		}
-	}
+	// Where these have another form, Caddy says so without repeating them.
+	_ = json.Unmarshal(transport["forward_proxy_url"], &old)
+	_ = json.Unmarshal(transport["network_proxy"], &proxy)
 	for _, text := range []string{old, proxy.URL} {
 		if _, err := url.Parse(text); err != nil {
 			return errors.New("URL of the proxy cannot be read")

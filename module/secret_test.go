@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"log"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -185,9 +186,7 @@ func TestLiteralSecrets(t *testing.T) {
 func merged(objects ...object) object {
 	all := object{}
 	for _, o := range objects {
-		for name, value := range o {
-			all[name] = value
-		}
+		maps.Copy(all, o)
 	}
 	return all
 }
