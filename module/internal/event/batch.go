@@ -19,7 +19,9 @@ func IsBatch(body []byte) bool {
 // the problems of all events that are, each with its index. Where the body is
 // not JSON there is only that problem. Pointers are relative to the event,
 // offsets to the body.
-func (p *Parser) Batch(body []byte) ([]*Event, *problem.Problem) {
+func (p *Parser) Batch(body []byte) ([]*Event, *problem.Problem) { return p.array(body, false) }
+
+func (p *Parser) array(body []byte, cloud bool) ([]*Event, *problem.Problem) {
 	if prob := checkText(body); prob != nil {
 		return nil, prob
 	}
@@ -39,7 +41,7 @@ func (p *Parser) Batch(body []byte) ([]*Event, *problem.Problem) {
 		}
 		return nil, problem.EmptyBatch.Newf("a batch has 1 to %d events", MaxBatch)
 	}
-	b := batch{parser: p, now: p.now()}
+	b := batch{parser: p, now: p.now(), cloud: cloud}
 	for more := true; more; {
 		if b.full() {
 			return nil, tooLong()
@@ -102,6 +104,7 @@ func (p *Parser) Lines(body []byte) ([]*Event, *problem.Problem) {
 type batch struct {
 	parser *Parser
 	now    time.Time
+	cloud  bool
 	events []*Event
 	errors []*problem.Problem
 
@@ -118,7 +121,7 @@ func tooLong() *problem.Problem {
 
 // next reads one event of an array. It fails where the scan does.
 func (b *batch) next(s *scanner) bool {
-	ev, prob, ok := b.parser.item(s, b.now, 0)
+	ev, prob, ok := b.parser.item(s, b.now, 0, b.cloud)
 	if !ok {
 		return false
 	}
@@ -128,7 +131,7 @@ func (b *batch) next(s *scanner) bool {
 
 // line reads the event that is all there is up to the end of the input.
 func (b *batch) line(s *scanner) {
-	ev, prob, ok := b.parser.item(s, b.now, len(s.in)-s.pos)
+	ev, prob, ok := b.parser.item(s, b.now, len(s.in)-s.pos, b.cloud)
 	if !ok || !s.end() {
 		b.refuse(s.failure)
 		return

@@ -35,7 +35,12 @@ type envelope struct {
 	now time.Time
 
 	// seen holds the members that came.
-	seen uint8
+	seen uint16
+
+	// cloud says that the members are those of a CloudEvent, and attributes
+	// is what is known of them; cloudType, that the type may be one of its.
+	cloud, cloudType bool
+	attributes       attributes
 
 	// id and eventType are parts of the input.
 	id, eventType []byte
@@ -80,6 +85,9 @@ func (e *envelope) object(s *scanner) bool {
 
 // member reads one member of the event.
 func (e *envelope) member(s *scanner) bool {
+	if e.cloud {
+		return e.attribute(s)
+	}
 	mark, at := len(s.out), s.pos
 	if !s.name() {
 		return false
@@ -105,7 +113,7 @@ func (e *envelope) member(s *scanner) bool {
 	case seenType:
 		return e.readType(s)
 	case seenTimestamp:
-		return e.readTimestamp(s)
+		return e.readTimestamp(s, "/timestamp")
 	case seenData:
 		return e.readObject(s, bit, "/data", dataPart)
 	default:
@@ -115,7 +123,7 @@ func (e *envelope) member(s *scanner) bool {
 
 // memberBit finds the member of a name, also where the name is in another
 // case: a receiver that decodes without regard to case would take it.
-func memberBit(name []byte) (bit uint8, exactCase bool) {
+func memberBit(name []byte) (bit uint16, exactCase bool) {
 	switch string(name) {
 	case "id":
 		return seenID, true
@@ -165,7 +173,10 @@ func (e *envelope) readID(s *scanner) bool {
 	}
 	at := s.pos
 	id, _, ok := s.text()
-	if ok && !validID(id) {
+	switch {
+	case ok && e.cloud && len(id) == 0:
+		s.refuse(problem.MissingField, at, "/id", "the id is empty")
+	case ok && !validID(id):
 		s.refuse(problem.InvalidID, at, "/id", "an id is 1 to 128 of A-Z a-z 0-9 _ ~ : - without escapes")
 	}
 	e.id = id
@@ -182,7 +193,10 @@ func (e *envelope) readType(s *scanner) bool {
 	switch {
 	case ok && len(eventType) == 0:
 		s.refuse(problem.MissingField, at, "/type", "the type is empty")
-	case ok && !validType(eventType):
+	case ok && e.cloudType && !validType(eventType, &cloudTypeByte):
+		s.refuse(problem.InvalidType, at, "/type",
+			"a type is at most 128 bytes of A-Z a-z 0-9 _ - in parts with single dots between them, without escapes")
+	case ok && !e.cloudType && !validType(eventType, &typeByte):
 		s.refuse(problem.InvalidType, at, "/type",
 			"a type is at most 128 bytes of a-z 0-9 _ in parts with single dots between them, without escapes")
 	}
@@ -190,9 +204,9 @@ func (e *envelope) readType(s *scanner) bool {
 	return ok
 }
 
-func (e *envelope) readTimestamp(s *scanner) bool {
+func (e *envelope) readTimestamp(s *scanner, pointer string) bool {
 	if s.space() != '"' {
-		s.refuse(problem.InvalidTimestamp, s.pos, "/timestamp", "the timestamp is not a string")
+		s.refuse(problem.InvalidTimestamp, s.pos, pointer, "the timestamp is not a string")
 		return s.discard()
 	}
 	at := s.pos
@@ -202,9 +216,9 @@ func (e *envelope) readTimestamp(s *scanner) bool {
 	}
 	switch t, ok := parseTimestamp(text); {
 	case !ok:
-		s.refuse(problem.InvalidTimestamp, at, "/timestamp", "the timestamp is not a date-time of RFC 3339")
+		s.refuse(problem.InvalidTimestamp, at, pointer, "the timestamp is not a date-time of RFC 3339")
 	case t.Sub(e.now) > MaxFuture:
-		s.refuse(problem.TimestampInFuture, at, "/timestamp", "the timestamp is more than 24 hours ahead")
+		s.refuse(problem.TimestampInFuture, at, pointer, "the timestamp is more than 24 hours ahead")
 	default:
 		e.nTimestamp = copy(e.timestamp[:], text)
 	}
@@ -212,7 +226,7 @@ func (e *envelope) readTimestamp(s *scanner) bool {
 }
 
 // readObject reads data or metadata, and writes it with its name.
-func (e *envelope) readObject(s *scanner, bit uint8, root, part string) bool {
+func (e *envelope) readObject(s *scanner, bit uint16, root, part string) bool {
 	if s.space() != '{' {
 		s.refuse(problem.InvalidField, s.pos, root, "the member is not an object")
 		return s.discard()
@@ -231,13 +245,18 @@ func (e *envelope) readObject(s *scanner, bit uint8, root, part string) bool {
 
 // complete looks for what did not come.
 func (e *envelope) complete(s *scanner) {
-	missing := func(bit uint8, pointer, detail string) {
-		if e.seen&bit == 0 && s.refused(problem.MissingField) {
-			s.fault = problem.MissingField.New(detail).WithPointer(pointer)
-		}
+	if e.cloud {
+		e.completeAttributes(s)
+		return
 	}
-	missing(seenType, "/type", "an event needs a type")
-	missing(seenData, "/data", "an event needs data")
+	e.need(s, seenType, "/type", "an event needs a type")
+	e.need(s, seenData, "/data", "an event needs data")
+}
+
+func (e *envelope) need(s *scanner, bit uint16, pointer, detail string) {
+	if e.seen&bit == 0 && s.refused(problem.MissingField) {
+		s.fault = problem.MissingField.New(detail).WithPointer(pointer)
+	}
 }
 
 // write completes the output and makes the event, which had no fault.
@@ -275,6 +294,7 @@ func (e *envelope) write(s *scanner, newID func(time.Time) string) *Event {
 	ev.Type = text[typeAt : typeAt+len(e.eventType)]
 	ev.Timestamp = text[timestampAt : timestampAt+e.nTimestamp]
 	ev.stable = !s.exact
+	ev.TraceParent, ev.TraceState = e.attributes.traceParent, e.attributes.traceState
 	if e.seen&seenTimestamp == 0 {
 		ev.stampAt = timestampAt
 	}
@@ -312,21 +332,34 @@ func validID(id []byte) bool {
 	return true
 }
 
-var idByte = func() (t [256]bool) {
-	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~:-" {
+const (
+	lowerCase = "abcdefghijklmnopqrstuvwxyz"
+	upperCase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits    = "0123456789"
+)
+
+// The bytes of ids, and of types between their dots.
+var (
+	idByte        = setOf(upperCase + lowerCase + digits + "_~:-")
+	typeByte      = setOf(lowerCase + digits + "_")
+	cloudTypeByte = setOf(upperCase + lowerCase + digits + "_-")
+)
+
+func setOf(chars string) (t [256]bool) {
+	for _, c := range []byte(chars) {
 		t[c] = true
 	}
 	return t
-}()
+}
 
-func validType(eventType []byte) bool {
+func validType(eventType []byte, of *[256]bool) bool {
 	if len(eventType) == 0 || len(eventType) > MaxType {
 		return false
 	}
 	part := 0
 	for _, c := range eventType {
 		switch {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_':
+		case of[c]:
 			part++
 		case c == '.' && part > 0:
 			part = 0

@@ -26,6 +26,10 @@ type Event struct {
 	// Body is the exact payload of every attempt.
 	Body []byte
 
+	// TraceParent and TraceState are the trace context that a CloudEvent
+	// brought along, unchecked, or empty.
+	TraceParent, TraceState string
+
 	// stampAt is where Body holds the time of receipt, or 0 where the
 	// timestamp was sent.
 	stampAt int

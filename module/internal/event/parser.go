@@ -36,6 +36,10 @@ type Parser struct {
 	// Types says whether an event type is in the catalogue; nil admits all.
 	Types func(eventType string) bool
 
+	// CloudTypes admits the types that a CloudEvent may have for all events:
+	// those with upper case and "-".
+	CloudTypes bool
+
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 
@@ -45,13 +49,15 @@ type Parser struct {
 }
 
 // Event reads one event from an application/json body.
-func (p *Parser) Event(body []byte) (*Event, *problem.Problem) {
+func (p *Parser) Event(body []byte) (*Event, *problem.Problem) { return p.one(body, false) }
+
+func (p *Parser) one(body []byte, cloud bool) (*Event, *problem.Problem) {
 	if prob := checkText(body); prob != nil {
 		return nil, prob
 	}
 	s := newScanner(body, p.Exact)
 	defer s.release()
-	ev, prob, ok := p.item(s, p.now(), len(body))
+	ev, prob, ok := p.item(s, p.now(), len(body), cloud)
 	if !ok {
 		return nil, s.failure
 	}
@@ -63,7 +69,7 @@ func (p *Parser) Event(body []byte) (*Event, *problem.Problem) {
 
 // item reads the event at the scanner's position, of about the size. It
 // returns the event or why it is refused, and false where the scan failed.
-func (p *Parser) item(s *scanner, now time.Time, size int) (*Event, *problem.Problem, bool) {
+func (p *Parser) item(s *scanner, now time.Time, size int, cloud bool) (*Event, *problem.Problem, bool) {
 	s.reset()
 	s.prepare(size)
 	if s.space() != '{' {
@@ -73,12 +79,18 @@ func (p *Parser) item(s *scanner, now time.Time, size int) (*Event, *problem.Pro
 		}
 		return nil, problem.NotAnObject.New("another value stands in its place").WithOffset(at).WithPointer(""), true
 	}
-	e := envelope{now: now}
+	e := envelope{now: now, cloud: cloud, cloudType: cloud || p.CloudTypes}
 	if !e.object(s) {
 		return nil, nil, false
 	}
+	ev, prob := p.finish(s, &e)
+	return ev, prob, true
+}
+
+// finish makes the event that was read, unless it is refused.
+func (p *Parser) finish(s *scanner, e *envelope) (*Event, *problem.Problem) {
 	if s.fault != nil {
-		return nil, s.fault, true
+		return nil, s.fault
 	}
 	newID := p.NewID
 	if newID == nil {
@@ -86,9 +98,9 @@ func (p *Parser) item(s *scanner, now time.Time, size int) (*Event, *problem.Pro
 	}
 	ev := e.write(s, newID)
 	if p.Types != nil && !p.Types(ev.Type) {
-		return nil, problem.UnknownEventType.New("the catalogue of event types is part of the configuration").WithPointer("/type"), true
+		return nil, problem.UnknownEventType.New("the catalogue of event types is part of the configuration").WithPointer("/type")
 	}
-	return ev, nil, true
+	return ev, nil
 }
 
 func (p *Parser) now() time.Time {

@@ -12,7 +12,7 @@ const (
 	// ones are handed out as bodies themselves.
 	keepScratch = 32 << 10
 
-	// keepMembers bounds the list of members that is kept for reuse.
+	// keepMembers bounds the lists of members that are kept for reuse.
 	keepMembers = 1 << 10
 
 	// maxInput keeps positions in the output within 32 bits: a value is
@@ -39,6 +39,10 @@ type scanner struct {
 	depth   int
 	frames  [MaxDepth + 1]frame
 	members []member
+
+	// extensions holds where in the input the extension attributes of a
+	// CloudEvent start.
+	extensions []int
 
 	// root is the pointer of the envelope's member that is being read.
 	root string
@@ -74,12 +78,15 @@ func (s *scanner) release() {
 	if cap(s.members) > keepMembers {
 		s.members = nil
 	}
+	if cap(s.extensions) > keepMembers {
+		s.extensions = nil
+	}
 	scanners.Put(s)
 }
 
 // reset forgets the event that was read, and stays where it is.
 func (s *scanner) reset() {
-	s.depth, s.root, s.members = 0, "", s.members[:0]
+	s.depth, s.root, s.members, s.extensions = 0, "", s.members[:0], s.extensions[:0]
 	s.failure, s.fault = nil, nil
 }
 

@@ -40,6 +40,7 @@ var (
 	MissingField      = kind("missing-field", http.StatusUnprocessableEntity, "A required member is missing.")
 	InvalidField      = kind("invalid-field", http.StatusUnprocessableEntity, "A member has a value of the wrong kind.")
 	UnknownField      = kind("unknown-field", http.StatusUnprocessableEntity, "An event has no such member.")
+	DataNotJSON       = kind("data-not-json", http.StatusUnprocessableEntity, "The data of a CloudEvent is not JSON.")
 	UnknownEventType  = kind("unknown-event-type", http.StatusUnprocessableEntity, "The event type is not in the catalogue.")
 	InvalidID         = kind("invalid-id", http.StatusUnprocessableEntity, "The id is not valid.")
 	InvalidType       = kind("invalid-type", http.StatusUnprocessableEntity, "The type is not valid.")

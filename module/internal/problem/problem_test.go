@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +121,41 @@ func TestRetryAfterRoundsUp(t *testing.T) {
 	p.Write(rec)
 	if got := rec.Header().Get("Retry-After"); got != "2" {
 		t.Errorf("got Retry-After %q, want 2", got)
+	}
+}
+
+// TestReadmeExplainsEveryCode holds that the table of problems in the README
+// has all of them with their status, and no other.
+func TestReadmeExplainsEveryCode(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(readme), "\n| problem | status | when |\n")
+	if !found {
+		t.Skip("the README has no table of problems")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	explained := make(map[string]string)
+	for row := range strings.Lines(table) {
+		if cells := strings.Split(row, "|"); len(cells) > 3 && !strings.HasPrefix(cells[1], "-") {
+			for code := range strings.FieldsSeq(cells[1]) {
+				explained[strings.Trim(code, "`")] = strings.TrimSpace(cells[2])
+			}
+		}
+	}
+	for _, k := range Kinds() {
+		want := strconv.Itoa(k.Status)
+		if k.Code == InvalidBatch.Code {
+			want += " or lower"
+		}
+		if got := explained[k.Code]; got != want {
+			t.Errorf("got status %q for %s in the README, want %s", got, k.Code, want)
+		}
+		delete(explained, k.Code)
+	}
+	for code := range explained {
+		t.Errorf("got a row for %s in the README, want none: it is no problem", code)
 	}
 }
