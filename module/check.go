@@ -84,7 +84,7 @@ func in(err error, path ...string) error {
 }
 
 var (
-	typeForm = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
+	typeForm = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}$`)
 )
 
@@ -161,7 +161,7 @@ func (a *App) checkEndpoint(name string, e *Endpoint, policy *egress.Policy) err
 func (a *App) checkType(i int, t string) error {
 	switch {
 	case len(t) > maxTypeLength || !typeForm.MatchString(t):
-		return fmt.Errorf("'%s' is not an event type: a type has words of a-z, 0-9 and _ that are joined by dots, and at most %d bytes", t, maxTypeLength)
+		return fmt.Errorf("'%s' is not an event type: a type has words of a-z, 0-9 and _ (those of CloudEvents also of A-Z and -) that are joined by dots, and at most %d bytes", t, maxTypeLength)
 	case slices.Contains(a.EventTypes[:i], t):
 		return fmt.Errorf("'%s' is given twice", t)
 	}

@@ -32,7 +32,9 @@ func init() {
 // mounted at, and calls no handler after it.
 //
 // A request is one event as `application/json`, or several: an array as
-// `application/json`, or a line each as `application/x-ndjson`. The answer 202
+// `application/json`, or a line each as `application/x-ndjson`. It may also be
+// a CloudEvent, as `application/cloudevents+json`, as headers `ce-…` with JSON
+// as the body, or several as `application/cloudevents-batch+json`. The answer 202
 // means that every event, and a delivery for each endpoint that subscribes to
 // it, is synced to disk; 200 means that all of them were kept already. Every
 // refusal is a problem detail (RFC 9457), and means that nothing was stored.
@@ -204,14 +206,14 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) *problem.Proble
 
 // publish parses the body, stores its events and answers.
 func (h *Handler) publish(w http.ResponseWriter, r *http.Request, engine *delivery.Engine, body *body) *problem.Problem {
-	events, batch, refusal := h.parse(body)
+	events, batch, refusal := h.parse(r.Header, body)
 	if refusal != nil {
 		return refusal
 	}
-	parent, state := traceContext(r.Header)
 	publications := make([]delivery.Publication, len(events))
 	for i, e := range events {
-		publications[i] = delivery.Publication{Event: e, TraceParent: parent, TraceState: state}
+		publications[i] = delivery.Publication{Event: e}
+		publications[i].TraceParent, publications[i].TraceState = traceContext(r.Header, e)
 	}
 	// The request is complete, so the events are stored even if the client
 	// does not wait for the answer: when it posts them again, they are
@@ -226,14 +228,16 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, engine *delive
 }
 
 // parse reads the events of a body, and says whether it is a batch.
-func (h *Handler) parse(b *body) (events []*event.Event, batch bool, refusal *problem.Problem) {
+func (h *Handler) parse(header http.Header, b *body) (events []*event.Event, batch bool, refusal *problem.Problem) {
 	switch {
 	case b.media == mediaLines:
 		events, refusal = h.parser.Lines(b.bytes)
-	case event.IsBatch(b.bytes):
+	case b.media == mediaCloudBatch:
+		events, refusal = h.parser.CloudBatch(b.bytes)
+	case b.media == mediaJSON && event.IsBatch(b.bytes):
 		events, refusal = h.parser.Batch(b.bytes)
 	default:
-		one, refusal := h.parser.Event(b.bytes)
+		one, refusal := h.parseOne(header, b)
 		if refusal != nil {
 			return nil, false, refusal
 		}
@@ -243,6 +247,18 @@ func (h *Handler) parse(b *body) (events []*event.Event, batch bool, refusal *pr
 		refusal = h.checkSizes(events)
 	}
 	return events, true, refusal
+}
+
+// parseOne reads the only event of a request.
+func (h *Handler) parseOne(header http.Header, b *body) (*event.Event, *problem.Problem) {
+	switch b.media {
+	case mediaCloud:
+		return h.parser.CloudEvent(b.bytes)
+	case mediaCloudData:
+		return h.parser.BinaryCloudEvent(header, b.bytes)
+	default:
+		return h.parser.Event(b.bytes)
+	}
 }
 
 // checkSizes refuses a batch with events that are too large, as they would be

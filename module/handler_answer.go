@@ -26,7 +26,7 @@ func refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
 	case problem.Unauthorized.Code:
 		header.Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
 	case problem.UnsupportedMediaType.Code:
-		header.Set("Accept-Post", mediaJSON+", "+mediaLines)
+		header.Set("Accept-Post", acceptedMedia)
 	case problem.UnsupportedEncoding.Code:
 		header.Set("Accept-Encoding", "identity") // RFC 9110, section 12.5.3
 	case problem.BodyTooLarge.Code, problem.BodyTimeout.Code, problem.ShuttingDown.Code:

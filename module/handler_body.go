@@ -97,7 +97,7 @@ func (b *body) free() {
 // makes the server ask for the body (Expect: 100-continue).
 func (b *body) read(w http.ResponseWriter, r *http.Request) *problem.Problem {
 	h := b.handler
-	most := h.maxBatch
+	most := b.limit()
 	if b.media == mediaJSON {
 		most = max(h.maxBatch, h.maxEvent)
 	}
@@ -136,7 +136,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request) *problem.Problem {
 
 // limit returns how long the body may be, as far as its bytes tell.
 func (b *body) limit() int {
-	if b.media == mediaLines || b.first == '[' {
+	if b.media == mediaLines || b.media == mediaCloudBatch || b.media == mediaJSON && b.first == '[' {
 		return b.handler.maxBatch
 	}
 	return b.handler.maxEvent

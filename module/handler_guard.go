@@ -3,9 +3,7 @@ package module
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
-	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,12 +22,6 @@ import (
 const (
 	loopAgent  = "caddy-webhooks/"
 	loopHeader = "X-Caddy-Webhooks-Hop"
-)
-
-// The kinds of body.
-const (
-	mediaJSON  = "application/json"
-	mediaLines = "application/x-ndjson"
 )
 
 // guard refuses requests by their head, whatever their body holds: those that
@@ -219,39 +211,4 @@ func CheckOrigin(o string) error {
 		return fmt.Errorf("origin '%s' has not the form https://host or https://host:port", o)
 	}
 	return nil
-}
-
-// mediaType returns the kind of the body.
-func mediaType(header http.Header) (string, *problem.Problem) {
-	for _, encoding := range header["Content-Encoding"] {
-		if !strings.EqualFold(encoding, "identity") {
-			return "", problem.UnsupportedEncoding.New("send the body without a Content-Encoding")
-		}
-	}
-	if _, ok := header["Ce-Specversion"]; ok {
-		return "", problem.UnsupportedMediaType.New("CloudEvents are not accepted")
-	}
-	values := header["Content-Type"]
-	if len(values) != 1 {
-		return "", problem.UnsupportedMediaType.New("one Content-Type is required: application/json or application/x-ndjson")
-	}
-	if values[0] == mediaJSON {
-		return mediaJSON, nil
-	}
-	media, err := parseMediaType(values[0])
-	if err != nil {
-		return "", problem.UnsupportedMediaType.New(err.Error())
-	}
-	return media, nil
-}
-
-func parseMediaType(value string) (string, error) {
-	media, params, err := mime.ParseMediaType(value)
-	if err != nil || (media != mediaJSON && media != mediaLines) {
-		return "", errors.New("the Content-Type must be application/json or application/x-ndjson")
-	}
-	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return "", errors.New("the charset must be utf-8")
-	}
-	return media, nil
 }

@@ -3,25 +3,28 @@ package module
 import (
 	"net/http"
 	"strings"
+
+	"github.com/promptreports/caddy-webhooks/module/internal/event"
 )
 
 // maxTraceState bounds the trace state that is kept, in bytes: what vendors
 // must be able to propagate (W3C Trace Context, section 3.3.1.5).
 const maxTraceState = 512
 
-// traceContext returns the request's trace context as it is to be sent on. An
-// invalid one is dropped, as if there were none (W3C Trace Context, section
-// 3.2.2.3), and the state never goes without its parent.
-func traceContext(header http.Header) (parent, state string) {
+// traceContext returns the trace context to be sent on with an event: its own,
+// which is that of its origin (CloudEvents, Distributed Tracing extension), or
+// else that of the request. An invalid one is dropped, as if there were none
+// (W3C Trace Context, section 3.2.2.3), and the state never goes without its
+// parent.
+func traceContext(header http.Header, e *event.Event) (parent, state string) {
+	if validTraceParent(e.TraceParent) {
+		return e.TraceParent, validTraceState(e.TraceState)
+	}
 	parents := header["Traceparent"]
 	if len(parents) != 1 || !validTraceParent(parents[0]) {
 		return "", ""
 	}
-	state = strings.Join(header["Tracestate"], ",")
-	if !validTraceState(state) {
-		state = ""
-	}
-	return parents[0], state
+	return parents[0], validTraceState(strings.Join(header["Tracestate"], ","))
 }
 
 // validTraceParent checks version-traceid-parentid-flags. A later version than
@@ -44,9 +47,13 @@ func validTraceParent(s string) bool {
 	return true
 }
 
-// validTraceState is lenient: what is kept must be safe in a header and short.
-func validTraceState(s string) bool {
-	return len(s) <= maxTraceState && visible(s)
+// validTraceState returns the state, or nothing where it is invalid. It is
+// lenient: what is kept must be safe in a header and short.
+func validTraceState(s string) string {
+	if len(s) > maxTraceState || !visible(s) {
+		return ""
+	}
+	return s
 }
 
 func lowerHex(s string) bool {

@@ -210,7 +210,7 @@ func (h *Handler) testEvent(req *request, ep *delivery.Endpoint) (*event.Event, 
 	text.Write(body.Data)
 	text.WriteString(`,"metadata":{"test":true}}`)
 
-	parser := event.Parser{Now: h.now, NewID: h.newID}
+	parser := event.Parser{CloudTypes: true, Now: h.now, NewID: h.newID}
 	if len(catalogue) > 0 {
 		parser.Types = func(t string) bool { return contains(catalogue, t) }
 	}
