@@ -159,6 +159,7 @@ func TestKeepAliveHTTP2(t *testing.T) { //nolint:tparallel // counts goroutines
 			respond(f, stream, true, ":status", "200")
 			if f.p.n == 1 {
 				_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
+				_ = f.p.Close()
 			}
 		})), true, [2]string{"http_200", "http_200"}, 2, 2},
 		{"GOAWAY without the second request", first(func(f framer, stream uint32) {

@@ -146,7 +146,7 @@ func TestReceiversStayOutOfTheLog(t *testing.T) { //nolint:tparallel // counts g
 			"coding":      {"http", answer("HTTP/1.1 500 X\r\nTransfer-Encoding: canary\r\n\r\n"), CodeProtocolError},
 			"length":      {"http", answer("HTTP/1.1 500 X\r\nContent-Length: canary\r\n\r\n"), CodeProtocolError},
 			"location":    {"http", answer("HTTP/1.1 301 X\r\nLocation: http://u:canary@x.example/canary?canary#canary\r\nContent-Length: 0\r\n\r\n"), CodeRedirectRefused},
-			"not TLS":     {"https", func(p *peer) { p.send("canary canary canary"); p.hang() }, CodeTLSNotTLS},
+			"not TLS":     {"https", func(p *peer) { p.send("canary, not TLS"); p.hang() }, CodeTLSNotTLS},
 			"certificate": {"https", overTLS(&tls.Config{Certificates: []tls.Certificate{named}}, answer("")), CodeTLSWrongHost},
 			"GOAWAY": {"https", overHTTP2(good, nil, answering(func(f framer, s uint32) {
 				_ = f.WriteGoAway(s, http2.ErrCodeInternal, []byte("canary"))
