@@ -49,8 +49,8 @@ var receivers = []receiver{
 }
 
 // TestReceivers starts every receiver whose interpreter is here, has a real
-// sidecar deliver the documentation's example event to it, and demands that
-// it verifies the signature, and that it refuses a wrong one.
+// sidecar deliver the documentation's example event and CloudEvents to it, and
+// demands that it verifies the signatures, and that it refuses wrong ones.
 func TestReceivers(t *testing.T) {
 	t.Parallel()
 	for _, rc := range receivers {
@@ -67,16 +67,24 @@ func TestReceivers(t *testing.T) {
 				fmt.Fprintf(&endpoints, "endpoint wrong-%d http://%s%s {\n secret {env.WRONG_SECRET}\n }\n", i, addr, path)
 			}
 			s := startSidecar(t, endpoints.String())
-			for _, d := range s.deliver(t) {
-				want := http.StatusOK
-				if strings.HasPrefix(d.Endpoint, "wrong-") {
-					want = http.StatusUnauthorized
-				}
-				if d.StatusCode != want {
-					t.Errorf("endpoint %s: got %d (%s), want %d", d.Endpoint, d.StatusCode, d.Status, want)
-				}
-			}
+			t.Run("example", func(t *testing.T) { verify(t, s.deliver(t)) })
+			t.Run("CloudEvents", func(t *testing.T) { verifyCloudEvents(t, s) })
 		})
+	}
+}
+
+// verify demands that a receiver took what was signed with its secret, and
+// nothing else.
+func verify(t *testing.T, deliveries []delivery) {
+	t.Helper()
+	for _, d := range deliveries {
+		want := http.StatusOK
+		if strings.HasPrefix(d.Endpoint, "wrong-") {
+			want = http.StatusUnauthorized
+		}
+		if d.StatusCode != want {
+			t.Errorf("endpoint %s: got %d (%s), want %d", d.Endpoint, d.StatusCode, d.Status, want)
+		}
 	}
 }
 
@@ -234,9 +242,21 @@ type delivery struct {
 	StatusCode int    `json:"status_code"`
 }
 
+// accepted is the ingest's answer for an event.
+type accepted struct {
+	ID         string
+	Deliveries int
+}
+
 // deliver posts the example event and returns its deliveries when all are
 // finished.
 func (s *sidecar) deliver(t *testing.T) []delivery {
+	t.Helper()
+	return s.await(t, s.postExample(t))
+}
+
+// postExample posts the documentation's example event.
+func (s *sidecar) postExample(t *testing.T) accepted {
 	t.Helper()
 	event, err := os.ReadFile("quickstart/event.json")
 	if err != nil {
@@ -251,43 +271,44 @@ func (s *sidecar) deliver(t *testing.T) []delivery {
 	if resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("posting the event: got %s, want 202: %s", resp.Status, answer)
 	}
-	var accepted struct {
-		ID         string `json:"id"`
-		Deliveries int    `json:"deliveries"`
-	}
-	if err := json.Unmarshal(answer, &accepted); err != nil {
+	var a accepted
+	if err := json.Unmarshal(answer, &a); err != nil {
 		t.Fatal(err)
 	}
-	if accepted.ID != "wh_evt_abc123" || accepted.Deliveries == 0 {
+	if a.ID != "wh_evt_abc123" || a.Deliveries == 0 {
 		t.Fatalf("got %s, want the example's id and some deliveries", answer)
 	}
+	return a
+}
+
+// await returns the deliveries of an event when all are finished.
+func (s *sidecar) await(t *testing.T, event accepted) []delivery {
+	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; {
-		list := s.history(t, accepted.ID)
-		pending := slices.ContainsFunc(list, func(d delivery) bool { return d.Status == "pending" })
-		if !pending && len(list) == accepted.Deliveries {
-			return list
+		var page struct{ Deliveries []delivery }
+		s.get(t, "deliveries?event_id="+event.ID, &page)
+		pending := slices.ContainsFunc(page.Deliveries, func(d delivery) bool { return d.Status == "pending" })
+		if !pending && len(page.Deliveries) == event.Deliveries {
+			return page.Deliveries
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("got %+v after %s, want all of them finished", list, waitTimeout)
+			t.Fatalf("got %+v after %s, want all of them finished", page.Deliveries, waitTimeout)
 		}
 		time.Sleep(20 * time.Millisecond) // polls another process
 	}
 }
 
-func (s *sidecar) history(t *testing.T, eventID string) []delivery {
+// get asks the admin API for a resource.
+func (s *sidecar) get(t *testing.T, resource string, answer any) {
 	t.Helper()
-	resp, err := s.admin.Get("http://localhost/webhooks/deliveries?event_id=" + eventID)
+	resp, err := s.admin.Get("http://localhost/webhooks/" + resource)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var page struct {
-		Deliveries []delivery `json:"deliveries"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
 		t.Fatal(err)
 	}
-	return page.Deliveries
 }
 
 func freeAddr(t *testing.T) string {
