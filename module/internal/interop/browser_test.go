@@ -46,6 +46,7 @@ var trials = []trial{
 	{"fetch-text-without-referrer", refused, typed, refused, typed},
 	{"fetch-json", asked, stored, refused, allowed},
 	{"fetch-json-no-cors", refused, typed, refused, typed},
+	{"fetch-cloudevent", asked, stored, refused, allowed},
 	{"fetch-blob-no-cors", refused, typed, refused, typed},
 	{"xhr-text", refused, typed, refused, typed},
 	{"xhr-json", asked, stored, refused, allowed},
