@@ -97,6 +97,6 @@ type payload struct {
 }
 
 // payloadOverhead is what an event in memory costs besides its body, in bytes.
-const payloadOverhead = 256
+const payloadOverhead = 512
 
 func (p *payload) size() int64 { return int64(len(p.body)) + payloadOverhead }
