@@ -45,6 +45,9 @@ func (memoryLog) Write(line []byte) (n int, err error) {
 // keepLog has Caddy log into memory until the test ends.
 func keepLog(t *testing.T) {
 	t.Helper()
+	logged.Lock()
+	logged.Reset()
+	logged.Unlock()
 	err := caddy.Load([]byte(`{
 		"admin": {"disabled": true, "config": {"persist": false}},
 		"logging": {"logs": {"default": {"writer": {"output": "webhooks_test_memory"}, "encoder": {"format": "json"}, "level": "DEBUG"}}}
