@@ -270,7 +270,6 @@ func (o *Outbox) closeIdle() {
 // retain removes finished segments: those older than the retention, and the
 // oldest while the outbox is near its greatest size.
 func (o *Outbox) retain() error {
-	before := o.opt.Now().Add(-o.bounds.Load().retention)
 	bytes := o.space.bytes.Load()
 	removed := 0
 	var errs []error
@@ -281,8 +280,7 @@ func (o *Outbox) retain() error {
 		if !s.finished() || s == o.active.Load() || s == o.packing.Load() {
 			continue
 		}
-		_, last := s.span()
-		if last.Time().After(before) && bytes < o.bounds.Load().maxSize/10*9 {
+		if !o.isOverdue(s, bytes) {
 			continue
 		}
 		bytes -= s.measure()
@@ -294,6 +292,14 @@ func (o *Outbox) retain() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isOverdue says whether the segment is older than the retention, or has to
+// make room in an outbox of so many bytes.
+func (o *Outbox) isOverdue(s *segment, bytes int64) bool {
+	b := o.bounds.Load()
+	_, last := s.span()
+	return !last.Time().After(o.opt.Now().Add(-b.retention)) || bytes >= b.maxSize/10*9
 }
 
 // remove takes a segment out of the list, then out of the state, and then

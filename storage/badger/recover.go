@@ -119,7 +119,7 @@ func (o *Outbox) listFiles(gone func(n uint32) bool) (map[uint32]formsFound, err
 		n, err := strconv.ParseUint(name, 16, 32)
 		isSegment := err == nil && segmentName(uint32(n)) == name
 		switch {
-		case isRemoving(e.Name()), isSegment && gone(uint32(n)):
+		case isRemoving(e.Name()), strings.HasSuffix(e.Name(), thinSuffix), isSegment && gone(uint32(n)):
 			if err := os.RemoveAll(filepath.Join(root, e.Name())); err != nil {
 				return nil, fmt.Errorf("removing a segment: %w", err)
 			}

@@ -43,11 +43,9 @@ func (o *Outbox) thinOne() error {
 	if now.Before(o.thinAfter) {
 		return nil
 	}
-	before := now.Add(-o.bounds.Load().retention)
-	full := o.space.bytes.Load() >= o.bounds.Load().maxSize/10*9
+	size := o.space.bytes.Load()
 	for _, s := range *o.segments.Load() {
-		_, last := s.span()
-		if !s.canThin() || s == o.packing.Load() || s.isDamaged() || !full && last.Time().After(before) {
+		if !s.canThin() || s == o.packing.Load() || s.isDamaged() || !o.isOverdue(s, size) {
 			continue
 		}
 		o.thinAfter = now.Add(o.opt.limits.repack)
@@ -168,29 +166,21 @@ func (s *segment) replaceBy(thinned *segment) error {
 }
 
 // settleThinnings ends those that were cut off: the database that the state
-// describes stays.
+// describes stays. New ones without a name go when the files are listed.
 func (o *Outbox) settleThinnings(known map[uint32]segmentState) error {
 	root := filepath.Join(o.dir, segmentsDir)
-	entries, err := os.ReadDir(root)
-	if err != nil {
-		return fmt.Errorf("listing segments: %w", err)
+	thick, err := filepath.Glob(filepath.Join(root, "*"+thickSuffix))
+	for _, path := range thick {
+		dir := strings.TrimSuffix(path, thickSuffix)
+		n, parseErr := strconv.ParseUint(filepath.Base(dir), 16, 32)
+		if parseErr == nil && !known[uint32(n)].Thinned {
+			err = errors.Join(err, os.RemoveAll(dir), os.Rename(path, dir), syncDir(root))
+		} else {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
 	}
-	for _, e := range entries {
-		path := filepath.Join(root, e.Name())
-		if name, ok := strings.CutSuffix(e.Name(), thickSuffix); ok {
-			n, parseErr := strconv.ParseUint(name, 16, 32)
-			if parseErr == nil && !known[uint32(n)].Thinned {
-				dir := filepath.Join(root, name)
-				err = errors.Join(os.RemoveAll(dir), os.Rename(path, dir), syncDir(root))
-			} else {
-				err = os.RemoveAll(path)
-			}
-		} else if strings.HasSuffix(e.Name(), thinSuffix) {
-			err = os.RemoveAll(path)
-		}
-		if err != nil {
-			return fmt.Errorf("ending the thinning of a segment: %w", err)
-		}
+	if err != nil {
+		return fmt.Errorf("ending the thinning of a segment: %w", err)
 	}
 	return nil
 }
@@ -202,37 +192,37 @@ type thinner struct {
 	tables *tableWriter
 }
 
-// run writes them in the order of their keys.
+// run writes them in the order of their keys. The numbers say where the key of
+// the event begins in those of a kind.
 func (t *thinner) run() error {
-	err := walk(t.v, []byte{kindDelivery}, func(c cursor) (bool, error) {
+	for _, step := range []func() error{
+		t.find,
+		func() error { return t.copy(kindAttempt, 1) },
+		func() error { return t.copy(kindChunk, 1) },
+		func() error { return t.copy(kindDelivery, 1) },
+		func() error { return t.copy(kindEvent, 1) },
+		func() error { return t.copy(kindFailed, 1+4) },
+		t.ids,
+		func() error { return t.copy(kindDue, 1+4+6) },
+		func() error { return t.index(kindType) },
+		func() error { return t.index(kindEndpoint) },
+		t.tables.finish,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find finds the events that something is pending of.
+func (t *thinner) find() error {
+	return walk(t.v, []byte{kindDelivery}, func(c cursor) (bool, error) {
 		if c.meta()&metaStatus == statusPending {
 			t.kept[storage.EventKey(c.key()[1:])] = true
 		}
 		return true, nil
 	})
-	for _, kind := range []struct {
-		prefix byte
-		at     int // where the event's key begins in those of this kind
-	}{{kindAttempt, 1}, {kindChunk, 1}, {kindDelivery, 1}, {kindEvent, 1}, {kindFailed, 1 + 4}} {
-		if err == nil {
-			err = t.copy(kind.prefix, kind.at)
-		}
-	}
-	if err == nil {
-		err = t.ids()
-	}
-	if err == nil {
-		err = t.copy(kindDue, 1+4+6)
-	}
-	for _, kind := range []byte{kindType, kindEndpoint} {
-		if err == nil {
-			err = t.index(kind)
-		}
-	}
-	if err == nil {
-		err = t.tables.finish()
-	}
-	return err
 }
 
 // copy copies records as they are.

@@ -42,9 +42,10 @@ const (
 // by the lock of its owner.
 //
 // healthy → failing: a row of attempts failed, to failingEvents distinct events
-// or more, and the row is longer than the endpoint's usual ones. failing → healthy: the receiver answered. A recovering endpoint starts
-// with one attempt at once, and earns a doubling every rampStep. One that
-// fails again before its ramp is over goes on with the backoff it had.
+// or more, and the row is longer than the endpoint's usual ones. failing →
+// healthy: the receiver answered. A recovering endpoint starts with one attempt
+// at once, and earns a doubling every rampStep. One that fails again before its
+// ramp is over goes on with the backoff it had.
 type health struct {
 	failing bool
 
