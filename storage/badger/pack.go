@@ -30,6 +30,9 @@ var errStopped = errors.New("outbox is being closed")
 // pack turns a sealed journal into a database. Until that is whole and the
 // state says so, the journal is what counts, and goes on taking settlements.
 func (o *Outbox) pack(s *segment) error {
+	if s.isPacked() { // since the caller looked: what is in dir is the segment
+		return nil
+	}
 	err := os.RemoveAll(s.dir)
 	if err == nil {
 		err = os.Mkdir(s.dir, 0o700)

@@ -145,6 +145,20 @@ func TestPackingGivesUp(t *testing.T) {
 	wantDelivery(t, o, ids[3], storage.StatusPending, 2)
 }
 
+// TestPackedMeanwhile has the housekeeper begin to pack a segment that was
+// packed since it looked: it must not begin by removing the database.
+func TestPackedMeanwhile(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()})
+	ids := someOfAll(t, o)
+	s := packActive(t, o)
+	o.startPacking(s)
+	settle(t, o, ids[10], storage.StatusDelivered)
+	o = reopen(t, o, Options{limits: quiet()})
+	wantDelivery(t, o, ids[10], storage.StatusDelivered, 0)
+	wantDelivery(t, o, ids[3], storage.StatusPending, 2)
+}
+
 // TestCloseDuringPacking does not wait for packing to end, and loses nothing.
 func TestCloseDuringPacking(t *testing.T) {
 	t.Parallel()
