@@ -25,13 +25,20 @@ type tableWriter struct {
 
 	memory  *z.AllocatorPool
 	builder *table.Builder
+	size    int // of the records in builder
 	key     []byte
 	named   pb.ManifestChangeSet
 }
 
 const (
-	// tableSize is that of a table, in bytes, when it is compressed.
-	tableSize = 4 << 20
+	// tableSize is that of a table's records, in bytes, before they are
+	// compressed, and tableMemory what building it takes: each block once as
+	// it is, and once as it might become if it cannot be compressed. More
+	// would be twice more.
+	tableSize   = 5 << 20
+	tableMemory = 16 << 20
+	// recordSize is what a record takes beside its key and value, at most.
+	recordSize = 24
 	// lowestLevel is where Badger expects tables that do not overlap.
 	lowestLevel = 6
 	// firstVersion is the timestamp of all records.
@@ -45,13 +52,13 @@ func newTableWriter(dir string, mayWrite func(size int64) error) *tableWriter {
 func (w *tableWriter) put(key, value []byte, meta byte) error {
 	if w.builder == nil {
 		w.builder = table.NewTableBuilder(table.Options{
-			TableSize: tableSize, BlockSize: 4 << 10, BloomFalsePositive: 0.01,
+			TableSize: tableMemory / 2, BlockSize: 4 << 10, BloomFalsePositive: 0.01,
 			Compression: options.Snappy, AllocPool: w.memory,
 		})
 	}
 	w.key = binary.BigEndian.AppendUint64(append(w.key[:0], key...), math.MaxUint64-firstVersion)
 	w.builder.Add(w.key, y.ValueStruct{Value: value, UserMeta: meta}, 0)
-	if !w.builder.ReachedCapacity() {
+	if w.size += len(w.key) + len(value) + recordSize; w.size < tableSize {
 		return nil
 	}
 	return w.write()
@@ -64,7 +71,7 @@ func (w *tableWriter) write() error {
 	}
 	data := w.builder.Finish()
 	w.builder.Close()
-	w.builder = nil
+	w.builder, w.size = nil, 0
 	if err := w.mayWrite(int64(len(data))); err != nil {
 		return err
 	}
