@@ -40,11 +40,20 @@ type index struct {
 	due                      map[[4]byte][]duePlace // by due time and id
 }
 
-// place is where a record stands in the log.
-type place struct {
-	at int64
-	n  uint32
+// place is where a record stands in the log, in 5 bytes, and its length, in 3:
+// there is one for every record, and as bytes it needs no padding.
+type place [8]byte
+
+// maxRecord is the greatest length of a record, in bytes.
+const maxRecord = 1<<24 - 1
+
+func newPlace(at int64, n int) (p place) {
+	binary.LittleEndian.PutUint64(p[:], uint64(at)<<24|uint64(n))
+	return p
 }
+
+func (p place) at() int64 { return int64(binary.LittleEndian.Uint64(p[:]) >> 24) }
+func (p place) n() int    { return int(binary.LittleEndian.Uint64(p[:]) & maxRecord) }
 
 type eventPlace struct {
 	key storage.EventKey
@@ -58,7 +67,7 @@ type deliveryPlace struct {
 }
 
 type attemptPlace struct {
-	n int
+	number int
 	place
 }
 
@@ -103,7 +112,7 @@ func (x *index) apply(at int64, group []byte) error {
 	defer x.mu.Unlock()
 	x.applied = at + int64(len(group))
 	return eachEntry(group, func(e entry, offset int) error {
-		p := place{at: at + int64(offset), n: uint32(len(e.value))}
+		p := newPlace(at+int64(offset), len(e.value))
 		switch e.key[0] {
 		case kindEvent:
 			return x.event(storage.EventKey(e.key[1:]), p, e.value)
@@ -120,7 +129,7 @@ func (x *index) apply(at int64, group []byte) error {
 				return nil // as in delivery
 			}
 			n := int(binary.BigEndian.Uint32(e.key[deliveryKeyLen:]))
-			x.attempts[id] = append(x.attempts[id], attemptPlace{n: n, place: p})
+			x.attempts[id] = append(x.attempts[id], attemptPlace{number: n, place: p})
 		}
 		return nil
 	})
@@ -241,13 +250,13 @@ func (it indexItem) meta() byte { return it.m }
 var recordBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (it indexItem) value(f func(v []byte) error) error {
-	if it.place.n == 0 {
+	if it.place.n() == 0 {
 		return f(nil)
 	}
 	buf := recordBuffers.Get().(*[]byte)
 	defer recordBuffers.Put(buf)
-	*buf = slices.Grow((*buf)[:0], int(it.place.n))[:it.place.n]
-	if _, err := it.x.log.ReadAt(*buf, it.place.at); err != nil {
+	*buf = slices.Grow((*buf)[:0], it.place.n())[:it.place.n()]
+	if _, err := it.x.log.ReadAt(*buf, it.place.at()); err != nil {
 		return fmt.Errorf("reading the commit log: %w", err)
 	}
 	return f(*buf)
@@ -291,7 +300,7 @@ func (x *index) line(prefix []byte) line {
 		return line{
 			n: len(all),
 			key: func(b []byte, i int) []byte {
-				return binary.BigEndian.AppendUint32(append(b, prefix...), uint32(all[i].n))
+				return binary.BigEndian.AppendUint32(append(b, prefix...), uint32(all[i].number))
 			},
 			at: func(i int) (place, byte) { return all[i].place, 0 },
 		}

@@ -166,7 +166,7 @@ func (p *packer) attempts(x *index) error {
 		all := x.attempts[id]
 		x.mu.RUnlock()
 		for _, a := range all {
-			key = appendAttemptKey(key[:0], id, a.n)
+			key = appendAttemptKey(key[:0], id, a.number)
 			if err := p.record(key, a.place, 0); err != nil {
 				return err
 			}
@@ -332,37 +332,38 @@ const windowSize = 512 << 10
 // read returns what stands at the place; it is good until the next call. What
 // was committed since the window was read may come out as zeros: packing reads
 // such things only where copyTail will write them once more.
-func (w *logWindow) read(at place) ([]byte, error) {
+func (w *logWindow) read(p place) ([]byte, error) {
+	at, n := p.at(), p.n()
 	end := w.start + int64(len(w.buf))
 	switch {
-	case at.at >= w.start && at.at+int64(at.n) <= end:
-	case at.at < w.start || w.isStray(at, end) || at.n > windowSize/2:
+	case at >= w.start && at+int64(n) <= end:
+	case at < w.start || w.isStray(at, end) || n > windowSize/2:
 		// Not worth leaving the window for.
-		w.apart = slices.Grow(w.apart[:0], int(at.n))[:at.n]
-		if _, err := w.log.ReadAt(w.apart, at.at); err != nil {
+		w.apart = slices.Grow(w.apart[:0], n)[:n]
+		if _, err := w.log.ReadAt(w.apart, at); err != nil {
 			return nil, fmt.Errorf("reading the commit log: %w", err)
 		}
 		return w.apart, nil
 	default:
-		w.start = max(0, at.at-windowSize/4)
+		w.start = max(0, at-windowSize/4)
 		w.buf = slices.Grow(w.buf[:0], windowSize)[:windowSize]
-		n, err := w.log.ReadAt(w.buf, w.start)
-		w.buf = w.buf[:n]
-		if w.start+int64(n) < at.at+int64(at.n) {
+		got, err := w.log.ReadAt(w.buf, w.start)
+		w.buf = w.buf[:got]
+		if w.start+int64(got) < at+int64(n) {
 			return nil, fmt.Errorf("reading the commit log: %w", err)
 		}
 	}
-	return w.buf[at.at-w.start:][:at.n:at.n], nil
+	return w.buf[at-w.start:][:n:n], nil
 }
 
 // isStray says whether a place is far ahead, and the one before was not.
-func (w *logWindow) isStray(at place, end int64) bool {
-	if at.at <= end+windowSize {
+func (w *logWindow) isStray(at, end int64) bool {
+	if at <= end+windowSize {
 		return false
 	}
 	far := w.far
-	w.far = at.at
-	return at.at < far || at.at > far+windowSize
+	w.far = at
+	return at < far || at > far+windowSize
 }
 
 // rewind begins at the front again.

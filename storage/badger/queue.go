@@ -36,6 +36,8 @@ type op struct {
 
 	// size and count are those of the entries, by Badger's reckoning.
 	size, count int64
+	// longest is the length of the longest value.
+	longest int
 	// queued is the memory that the op holds.
 	queued int64
 
@@ -130,6 +132,7 @@ func (p *op) set(e entry) {
 	p.entries = append(p.entries, e)
 	p.size += e.size()
 	p.count++
+	p.longest = max(p.longest, len(e.value))
 	p.queued += int64(len(e.key) + len(e.value))
 }
 

@@ -202,10 +202,17 @@ func TestTooLarge(t *testing.T) {
 	if !errors.Is(err, storage.ErrTooLarge) {
 		t.Errorf("got error %v, want ErrTooLarge", err)
 	}
-	accept(t, o, id, "x")
+	accepted := accept(t, o, id, "x").Delivery(0)
+	err = o.Settle(t.Context(), []storage.Settlement{{
+		Delivery: accepted, Status: storage.StatusDelivered, Attempt: &storage.Attempt{Number: 1, Body: make([]byte, maxRecord)},
+	}})
+	if !errors.Is(err, storage.ErrTooLarge) {
+		t.Errorf("a long excerpt: got error %v, want ErrTooLarge", err)
+	}
 	if n := o.Usage().Pending; n != 1 {
 		t.Errorf("pending: got %d, want 1", n)
 	}
+	settle(t, o, accepted, storage.StatusDelivered)
 	wantWhole(t, o)
 }
 

@@ -111,7 +111,7 @@ func (w *writer) gather(ops []*op) (n int) {
 			n++
 			continue
 		}
-		if p.size > w.maxSize || p.count > w.maxCount || p.queued > maxLogPayload/2 {
+		if p.size > w.maxSize || p.count > w.maxCount || p.queued > maxLogPayload/2 || p.longest > maxRecord {
 			w.finish(ops[n:n+1], storage.ErrTooLarge)
 			n++
 			continue
