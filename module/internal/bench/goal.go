@@ -51,7 +51,8 @@ func (o options) goals() []goal {
 	if o.soak > 0 {
 		all = append(all,
 			goal{soaked + ", lost", soaked, "lost", false, false, 0},
-			goal{soaked + ", doubled at a reload", soaked, "doubled at a reload", false, false, 0})
+			goal{soaked + ", doubled at a reload", soaked, "doubled at a reload", false, false, 0},
+			goal{soaked + ", memory (PSS), last tenth to second", soaked, "memory (PSS), last tenth to second", false, false, 1.2})
 	}
 	return all
 }

@@ -22,6 +22,8 @@ type ledger struct {
 	complete atomic.Int64 // events that all endpoints have
 	again    atomic.Int64 // posts that had to be repeated
 
+	rates []int // of an open loop that follows, after the first
+
 	mu      sync.Mutex
 	doubles []double // arrivals beyond the first, or of another run
 }

@@ -51,6 +51,9 @@ func TestLoadCounts(t *testing.T) {
 	}{
 		{"closed loop, all arrive once", load{senders: 4, duration: 100 * time.Millisecond}, func(int64) int { return 1 }, false, false},
 		{"open loop, all arrive once", load{senders: 4, duration: 100 * time.Millisecond, rate: 200}, func(int64) int { return 1 }, false, false},
+		{"a load that follows, all arrive once", load{
+			senders: 4, duration: 100 * time.Millisecond, rate: 60_000, patient: true, follow: 20 * time.Millisecond,
+		}, func(int64) int { return 1 }, false, false},
 		{"one is lost", load{senders: 2, duration: 50 * time.Millisecond}, func(n int64) int {
 			if n == 3 {
 				return 0

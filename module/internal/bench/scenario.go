@@ -25,7 +25,7 @@ func (o options) scenarios() []scenario {
 		{name: open50, run: openLoop(50)},
 		{name: fan10, endpoints: 10, sidecarOnly: true, run: fanOut(16)},
 		{name: idling, run: idle},
-		{name: o.sustainName(), sidecarOnly: true, once: true, starts: true, run: sustained},
+		{name: o.sustainName(), once: true, starts: true, run: sustained},
 		{name: o.backlogName(), sidecarOnly: true, once: true, starts: true, run: backlog},
 		{name: manyEndpoints, sidecarOnly: true, starts: true, run: many},
 		{name: o.historyName(), sidecarOnly: true, once: true, starts: true, run: history},

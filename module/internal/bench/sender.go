@@ -91,12 +91,19 @@ type load struct {
 	// patient has an open loop go on behind a subject that stalls, insist has
 	// what was refused, or lost its connection, posted again, as apps do.
 	patient, insist bool
+
+	// follow is how often an open loop sets its rate anew; see ticker. It
+	// keeps the same rate if that is 0.
+	follow time.Duration
 }
 
 // capacity is more events than the load can send.
 func (ld load) capacity() int {
 	perSecond := 60_000
-	if ld.rate > 0 {
+	switch {
+	case ld.follow > 0:
+		perSecond = 3 * ld.rate // no machine changes its speed by more
+	case ld.rate > 0:
 		perSecond = ld.rate + ld.rate/10
 	}
 	return int(float64(perSecond)*ld.duration.Seconds()) + ld.senders + 1
@@ -126,7 +133,7 @@ func (ld load) send(ctx context.Context, addr string, want int, l *ledger) error
 		})
 	}
 	if ld.rate > 0 {
-		if err := ld.tick(ctx, ticks); err != nil {
+		if err := ld.ticker(ticks, l).run(ctx); err != nil {
 			cancel(err)
 		}
 		close(ticks)
@@ -179,52 +186,4 @@ func (s *sender) deliver(ctx context.Context, seq int, due time.Time) error {
 		err = s.post(seq, due)
 	}
 	return err
-}
-
-// errBehind would make an open loop a closed one.
-var errBehind = errors.New("all senders are waiting: the subject cannot keep up with the rate")
-
-// tick hands out the events of an open loop at their times. A subject that
-// lets all senders wait for a second is too slow for the rate, and waiting
-// longer would hide its latency; a patient load measures that instead. An
-// event that no sender could take at once says when it was due.
-func (ld load) tick(ctx context.Context, ticks chan<- time.Time) error {
-	start, interval := time.Now(), time.Second/time.Duration(ld.rate)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	patience := time.Second
-	if ld.patient {
-		patience = answerTimeout
-	}
-	for n := 0; ; n++ {
-		at := start.Add(time.Duration(n) * interval)
-		if at.Sub(start) >= ld.duration {
-			return nil
-		}
-		if wait := time.Until(at); wait > 0 {
-			timer.Reset(wait)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-timer.C:
-			}
-		}
-		var due time.Time
-		if ld.patient && time.Since(at) > time.Millisecond {
-			due = at
-		}
-		select {
-		case ticks <- due:
-			continue
-		default:
-		}
-		timer.Reset(patience)
-		select {
-		case <-ctx.Done():
-			return nil
-		case ticks <- at:
-		case <-timer.C:
-			return errBehind
-		}
-	}
 }

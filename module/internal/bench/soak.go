@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -19,8 +20,9 @@ const (
 	reloadEffect = time.Second
 )
 
-// soak sends 80 % of the peak to a receiver, one that fails 5 % and one that
-// hangs and gets a hundredth of the events, and reloads meanwhile.
+// soak sends 80 % of the peak, as that is at the time, to a receiver, one that
+// fails 5 % and one that hangs and gets a hundredth of the events, and reloads
+// meanwhile.
 func soak(ctx context.Context, r *runner) ([]figure, error) {
 	tp, err := newTarpit()
 	if err != nil {
@@ -42,15 +44,15 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 		return nil, err
 	}
 	r.receiver.failEvery.Store(20)
-	rate := max(int(peak*0.8), 1)
+	rate := max(int(share*peak), 1)
 	w := r.reloading(ctx, c)
-	res, err := r.run(ctx, load{senders: 64, duration: r.options.soak, rate: rate, patient: true, insist: true})
+	res, err := r.run(ctx, load{
+		senders: 64, duration: r.options.soak, rate: rate, patient: true, insist: true,
+		follow: min(time.Minute, r.options.soak/10),
+	})
 	pss, reloads, err2 := w.end()
 	if err = errors.Join(err, err2); err != nil {
 		return nil, err
-	}
-	if len(pss) == 0 {
-		return nil, errors.New("no memory was measured")
 	}
 	spans := make([]span, len(reloads))
 	for i, at := range reloads {
@@ -59,8 +61,11 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 	}
 	byReload := attribute(res.ledger.doubles, spans)
 	answers, arrivals := res.ledger.samples()
+	rates := append(res.ledger.rates, rate)
 	return append([]figure{
-		{"rate", perSecond, float64(rate)},
+		{"rate, mean", perSecond, float64(res.accepted) / r.options.soak.Seconds()},
+		{"rate, lowest", perSecond, float64(slices.Min(rates))},
+		{"rate, highest", perSecond, float64(slices.Max(rates))},
 		{"reloads", count, float64(len(reloads))},
 		{"doubled at a reload", count, float64(byReload)},
 		{"doubled otherwise", count, float64(res.doubled - byReload)},
@@ -68,10 +73,28 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 		{"answer p99", millis, ms(percentile(res.answers, 99))},
 		{"worst stall of answers", millis, ms(stall(answers))},
 		{"worst stall of arrivals", millis, ms(stall(arrivals))},
-		{"memory (PSS), first tenth", mebibytes, mib(pss[len(pss)/10])},
-		{"memory (PSS), middle", mebibytes, mib(pss[len(pss)/2])},
-		{"memory (PSS), end", mebibytes, mib(pss[len(pss)-1])},
-	}, faults(res)...), nil
+	}, append(memory(pss), faults(res)...)...), nil
+}
+
+// memory says how it changed.
+func memory(samples []int64) []figure {
+	if len(samples) < 10 {
+		return nil
+	}
+	second, last := tenth(samples, 1), tenth(samples, 9)
+	return []figure{
+		{"memory (PSS), highest", mebibytes, mib(slices.Max(samples))},
+		{"memory (PSS), second tenth", mebibytes, mib(second)},
+		{"memory (PSS), middle", mebibytes, mib(tenth(samples, 5))},
+		{"memory (PSS), last tenth", mebibytes, mib(last)},
+		{"memory (PSS), last tenth to second", times, float64(last) / float64(second)},
+	}
+}
+
+// tenth is the median of the samples in a tenth of the time, from 0 to 9.
+func tenth(samples []int64, n int) int64 {
+	part := slices.Sorted(slices.Values(samples[n*len(samples)/10 : (n+1)*len(samples)/10]))
+	return part[len(part)/2]
 }
 
 // watcher reloads and looks at the memory until it is ended.

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFollow has a subject become slower: the rate follows, and is 80 % of
+// what the subject can do at the time.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ld := load{rate: 100, duration: 3500 * time.Millisecond, follow: time.Second}
+		l := newLedger(1, 1, 1)
+		ticks := make(chan time.Time)
+		var each atomic.Int64 // what the subject takes for an event
+		each.Store(int64(time.Millisecond))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range ticks {
+				time.Sleep(time.Duration(each.Load()))
+				l.complete.Add(1)
+			}
+		}()
+		time.AfterFunc(1500*time.Millisecond, func() { each.Store(int64(4 * time.Millisecond)) })
+		if err := ld.ticker(ticks, l).run(t.Context()); err != nil {
+			t.Fatalf("sending: %v", err)
+		}
+		close(ticks)
+		<-done
+		near := func(a, b int) int {
+			if a >= b*9/10 && a <= b*11/10 {
+				return 0
+			}
+			return a - b
+		}
+		if want := []int{800, 200, 200}; slices.CompareFunc(l.rates, want, near) != 0 {
+			t.Errorf("got the rates %v, want about %v", l.rates, want)
+		}
+	})
+}
