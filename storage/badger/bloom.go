@@ -9,7 +9,7 @@ type idHash [16]byte
 // bloom says of a public id that a segment surely has not got it, so that an
 // acceptance rarely reads, and the same of what listings filter by: endpoints,
 // types and codes. It starts for a full segment and is folded to what the
-// segment really holds when that is finished.
+// segment really holds when that gets no more events.
 type bloom struct {
 	words []uint64 // a power of two of them
 	n     int      // of what was added and not there

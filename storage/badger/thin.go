@@ -27,6 +27,11 @@ const (
 	// thinMost bounds how many may be, and so for how long the segment, which
 	// is locked meanwhile, keeps others waiting: some tenths of a second.
 	thinMost = 10_000
+
+	// thinRest is how many times longer than the last thinning took the next
+	// one waits: thinning keeps up with segments that fill every few seconds,
+	// and takes a twentieth of one processor at most.
+	thinRest = 20
 )
 
 // Beside a segment's directory stand, while it is thinned, the new one, and
@@ -48,8 +53,12 @@ func (o *Outbox) thinOne() error {
 		if !s.canThin() || s == o.packing.Load() || s.isDamaged() || !o.isOverdue(s, size) {
 			continue
 		}
-		o.thinAfter = now.Add(o.opt.limits.repack)
-		return o.thin(s)
+		err := o.thin(s)
+		end := o.opt.Now()
+		if o.thinAfter = end.Add(thinRest * end.Sub(now)); err != nil {
+			o.thinAfter = end.Add(o.opt.limits.repack)
+		}
+		return err
 	}
 	return nil
 }

@@ -117,6 +117,31 @@ func TestThinning(t *testing.T) {
 	}
 }
 
+// TestThinningKeepsUp thins one segment after another, with rests that follow
+// from how long it takes: segments may fill every few seconds.
+func TestThinningKeepsUp(t *testing.T) {
+	t.Parallel()
+	a := newAged(t)
+	for i := range 5 {
+		settle(t, a.o, acceptBody(t, a.o, counted("more", i), nil, "fast").Delivery(0), storage.StatusDelivered)
+	}
+	second := packActive(t, a.o)
+	a.now = a.now.Add(2 * time.Hour)
+	const took = 100 * time.Millisecond
+	a.o.opt.packHook = func() error { a.now = a.now.Add(took); return nil } // before the one table and the manifest
+	began := a.now
+	if err := a.o.thinOne(); err != nil || !a.s.thinned {
+		t.Fatalf("the first: got %v, thinned: %t", err, a.s.thinned)
+	}
+	if got, want := a.o.thinAfter, began.Add(2*took+thinRest*2*took); !got.Equal(want) {
+		t.Errorf("the next one may begin %v after the first, want %v", got.Sub(began), want.Sub(began))
+	}
+	a.now = a.o.thinAfter
+	if err := a.o.thinOne(); err != nil || !second.thinned {
+		t.Errorf("the second: got %v, thinned: %t", err, second.thinned)
+	}
+}
+
 // TestThinningIsWorthIt shows what is not thinned.
 func TestThinningIsWorthIt(t *testing.T) {
 	t.Parallel()
