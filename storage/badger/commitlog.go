@@ -49,6 +49,12 @@ const (
 	// and logShort that when there is little room.
 	logAhead = 8 << 20
 	logShort = 64 << 10
+
+	// logZeros is the step in which blocks that were allocated are written
+	// with zeros, ahead of their use. The first write of a block changes the
+	// file system's own records, too, and syncing those costs more than
+	// syncing the block: half as much again in time and in processor time.
+	logZeros = 1 << 20
 )
 
 // logKey is what makes the checksums of one log its own.
@@ -112,6 +118,7 @@ type commitLog struct {
 
 	ahead  int64 // in which steps the file is allocated
 	size   int64 // of the file
+	zeroed int64 // how far blocks are written
 	torn   bool  // a part of a failed write stands behind the last group
 	blind  bool  // the file system does not allocate
 	failed error // answers every commit
@@ -205,6 +212,9 @@ func (l *commitLog) commit(group []byte) (at int64, err error) {
 	if n, err := l.write(group, end); err != nil {
 		return 0, l.undo(n, err)
 	}
+	if err := l.zero(to); err != nil {
+		return 0, l.fail("writing to", err)
+	}
 	if err := l.sync(); err != nil {
 		return 0, l.fail("syncing", err)
 	}
@@ -245,6 +255,23 @@ func (l *commitLog) allocate(to int64) error {
 	return nil
 }
 
+// zeros is never written to.
+var zeros [logZeros]byte
+
+// zero writes the next blocks behind the group that ends at an offset, when it
+// reached the last that are written.
+func (l *commitLog) zero(from int64) error {
+	to := min(from+logZeros, l.blocks.Load())
+	if l.blind || from <= l.zeroed || to <= from {
+		return nil
+	}
+	l.zeroed = to
+	if _, err := l.file.WriteAt(zeros[:to-from], from); !isNoRoom(err) {
+		return err
+	}
+	return nil // blocks that need others to be written are used as they are
+}
+
 // undo answers a write that failed after n bytes. Its traces are erased,
 // because a shorter group may come to stand there.
 func (l *commitLog) undo(n int, cause error) error {
@@ -267,7 +294,7 @@ func (l *commitLog) erase() error {
 	if err := l.file.Truncate(end); err != nil {
 		return fmt.Errorf("cutting off the end of %s: %w", l.path, noRoom(err))
 	}
-	l.size = end
+	l.size, l.zeroed = end, end
 	l.blocks.Store(end)
 	if blocks > end && !l.blind && l.extend(end, size) == nil {
 		l.size = size

@@ -416,6 +416,39 @@ func TestCommitLogLeftovers(t *testing.T) {
 	}
 }
 
+// TestCommitLogWritesZerosAhead has blocks written before they are used, never
+// outside of those that are allocated, and anew after the file was cut.
+func TestCommitLogWritesZerosAhead(t *testing.T) {
+	t.Parallel()
+	l, path := newTestLog(t)
+	sizes := []int{100, logZeros / 2, logZeros, 3 * logZeros, logAhead, 100}
+	for i, size := range sizes {
+		if _, err := l.commit(testGroup(i, size)); err != nil {
+			t.Fatal(err)
+		}
+		if l.blind {
+			t.Skip("the file system does not allocate")
+		}
+		if l.zeroed < l.end() || l.zeroed > l.allocated() || l.zeroed > l.end()+logZeros {
+			t.Errorf("group %d, to %d of %d: got zeros up to %d, want them up to a step ahead", i, l.end(), l.allocated(), l.zeroed)
+		}
+	}
+	if err := l.erase(); err != nil || l.zeroed != l.end() {
+		t.Errorf("after the file was cut at %d: got zeros up to %d and error %v", l.end(), l.zeroed, err)
+	}
+	if _, err := l.commit(testGroup(len(sizes), 100)); err != nil || l.zeroed <= l.end() {
+		t.Errorf("after a group to %d: got zeros up to %d and error %v", l.end(), l.zeroed, err)
+	}
+	size := l.allocated()
+	if fi, err := os.Stat(path); err != nil || fi.Size() != size {
+		t.Errorf("got a file of %v and error %v, want %d bytes, all allocated", fi.Size(), err, size)
+	}
+	got, _, err := replayed(path, logExpectation{end: l.end(), whole: true})
+	if err != nil || len(got) != len(sizes)+1 {
+		t.Errorf("replaying: got %d groups and error %v, want %d", len(got), err, len(sizes)+1)
+	}
+}
+
 // TestCommitLogAllocates counts what is asked of the file system, and has it
 // refuse.
 func TestCommitLogAllocates(t *testing.T) {
