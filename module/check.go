@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/egress"
+	"github.com/promptreports/caddy-webhooks/module/internal/event"
 	"github.com/promptreports/caddy-webhooks/module/internal/subscription"
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -83,10 +84,7 @@ func in(err error, path ...string) error {
 	return &ConfigError{Path: path, Err: err}
 }
 
-var (
-	typeForm = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
-	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}$`)
-)
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}$`)
 
 // Check finds every mistake that can be found without resolving placeholders
 // and without loading guest modules, and returns the first as a *ConfigError.
@@ -160,16 +158,13 @@ func (a *App) checkEndpoint(name string, e *Endpoint, policy *egress.Policy) err
 
 func (a *App) checkType(i int, t string) error {
 	switch {
-	case len(t) > maxTypeLength || !typeForm.MatchString(t):
-		return fmt.Errorf("'%s' is not an event type: a type has words of a-z, 0-9 and _ (those of CloudEvents also of A-Z and -) that are joined by dots, and at most %d bytes", t, maxTypeLength)
+	case !event.IsType(t):
+		return fmt.Errorf("'%s' is not an event type: a type has words of a-z, 0-9 and _ (those of CloudEvents also of A-Z and -) that are joined by dots, and at most %d bytes", t, event.MaxType)
 	case slices.Contains(a.EventTypes[:i], t):
 		return fmt.Errorf("'%s' is given twice", t)
 	}
 	return nil
 }
-
-// maxTypeLength bounds an event type in bytes.
-const maxTypeLength = 128
 
 var errNegative = errors.New("must not be negative")
 

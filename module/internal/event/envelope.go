@@ -352,6 +352,9 @@ func setOf(chars string) (t [256]bool) {
 	return t
 }
 
+// IsType says whether an event, or a CloudEvent, may have the type.
+func IsType(eventType string) bool { return validType([]byte(eventType), &cloudTypeByte) }
+
 func validType(eventType []byte, of *[256]bool) bool {
 	if len(eventType) == 0 || len(eventType) > MaxType {
 		return false
