@@ -421,7 +421,7 @@ func TestCommitLogLeftovers(t *testing.T) {
 func TestCommitLogWritesZerosAhead(t *testing.T) {
 	t.Parallel()
 	l, path := newTestLog(t)
-	sizes := []int{100, logZeros / 2, logZeros, 3 * logZeros, logAhead, 100}
+	sizes := []int{100, logZeros / 2, logZeros, 3 * logZeros, 3 * logZeros, logAhead, 100}
 	for i, size := range sizes {
 		if _, err := l.commit(testGroup(i, size)); err != nil {
 			t.Fatal(err)
