@@ -16,9 +16,12 @@ type bloom struct {
 }
 
 const (
-	bloomWords  = 1 << 15 // 2 Mi bits: 20 for each of 100,000 events
+	// What a filter takes for kept without need may open a database, and each
+	// event that is accepted asks every filter. Six in a million are too few
+	// to keep closed databases open.
+	bloomWords  = 1 << 16 // 4 Mi bits: 40 for each of 100,000 events
+	bloomBits   = 40      // for each of what it holds, when folded
 	bloomHashes = 6
-	bloomBits   = 16 // for each of what it holds, when folded
 )
 
 // facet is what stands in the filter for an endpoint, a type or a code.

@@ -81,7 +81,7 @@ func eachEntry(group []byte, f func(e entry, offset int) error) error {
 		e := entry{meta: group[at+1]}
 		size, width := binary.Uvarint(group[at+2:])
 		at += 2 + width
-		if width <= 0 || n == 0 || size > maxJournalOp || at+n+int(size) > len(group) {
+		if width <= 0 || n == 0 || size > maxRecord || at+n+int(size) > len(group) {
 			return errDamaged
 		}
 		e.key = group[at : at+n]
