@@ -54,6 +54,10 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 	if err = errors.Join(err, err2); err != nil {
 		return nil, err
 	}
+	memory, err := memory(pss)
+	if err != nil {
+		return nil, err
+	}
 	spans := make([]span, len(reloads))
 	for i, at := range reloads {
 		from := at.Sub(res.ledger.start)
@@ -73,13 +77,13 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 		{"answer p99", millis, ms(percentile(res.answers, 99))},
 		{"worst stall of answers", millis, ms(stall(answers))},
 		{"worst stall of arrivals", millis, ms(stall(arrivals))},
-	}, append(memory(pss), faults(res)...)...), nil
+	}, append(memory, faults(res)...)...), nil
 }
 
 // memory says how it changed.
-func memory(samples []int64) []figure {
+func memory(samples []int64) ([]figure, error) {
 	if len(samples) < 10 {
-		return nil
+		return nil, errors.New("the memory was measured too rarely")
 	}
 	second, last := tenth(samples, 1), tenth(samples, 9)
 	return []figure{
@@ -88,7 +92,7 @@ func memory(samples []int64) []figure {
 		{"memory (PSS), middle", mebibytes, mib(tenth(samples, 5))},
 		{"memory (PSS), last tenth", mebibytes, mib(last)},
 		{"memory (PSS), last tenth to second", times, float64(last) / float64(second)},
-	}
+	}, nil
 }
 
 // tenth is the median of the samples in a tenth of the time, from 0 to 9.
