@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -228,9 +229,9 @@ func decodeBloom(data []byte) (*bloom, error) {
 	return b, nil
 }
 
-// unusedFor is how long a database in which something is pending stays open
-// when more are open than should be, and settledFor the same where closing
-// would write a table of what was settled.
+// unusedFor is how long a database stays open when more are open than should
+// be, and settledFor the same where closing would write a table of what was
+// settled.
 const (
 	unusedFor  = 5 * time.Second
 	settledFor = 20 * time.Second
@@ -238,33 +239,48 @@ const (
 
 // closeIdle closes the databases that were not used for the longest time, when
 // too many are open: each has memtables, a cache and a dozen goroutines. Those
-// in which something is pending will be used again, and are given a while.
+// in which something is pending will be used again, and are given a while; so
+// are some of those that are read, because one who pages through the history
+// asks the same ones for every page.
 func (o *Outbox) closeIdle() {
 	var open []*segment
+	reads := make(map[*segment]bool)
 	for _, s := range *o.segments.Load() {
 		s.use.RLock()
 		if s.db != nil {
 			open = append(open, s)
+			if s.w == nil {
+				reads[s] = true
+			}
 		}
 		s.use.RUnlock()
 	}
 	if len(open) <= o.opt.limits.idle || !o.makeRoom(0) {
 		return
 	}
-	slices.SortFunc(open, func(a, b *segment) int { return int(a.lastUsed.Load() - b.lastUsed.Load()) })
-	now := o.opt.Now().UnixNano()
+	slices.SortFunc(open, func(a, b *segment) int { return cmp.Compare(a.lastUsed.Load(), b.lastUsed.Load()) })
 	for _, s := range open[:len(open)-o.opt.limits.idle] {
-		stays := unusedFor
-		if s.unflushed() > 0 {
-			stays = settledFor
-		}
-		if !s.finished() && now-s.lastUsed.Load() < int64(stays) {
+		if s.inUse(reads[s] && len(reads) <= o.opt.limits.readers) {
 			continue
 		}
+		delete(reads, s)
 		s.use.Lock()
 		o.report("closing a segment", s.close())
 		s.use.Unlock()
 	}
+}
+
+// inUse says whether the database will probably be used again soon. A finished
+// one is not, unless pages of the history may be read from it.
+func (s *segment) inUse(mayRead bool) bool {
+	if s.finished() && !mayRead {
+		return false
+	}
+	stays := unusedFor
+	if s.unflushed() > 0 {
+		stays = settledFor
+	}
+	return s.o.opt.Now().UnixNano()-s.lastUsed.Load() < int64(stays)
 }
 
 // retain removes finished segments: those older than the retention, and the

@@ -70,8 +70,8 @@ type limits struct {
 	memTable int64
 
 	// idle is the number of databases that stay open although they are not
-	// used.
-	idle int
+	// used, and readers how many are only read and may stay open while they are.
+	idle, readers int
 
 	// drain is how long a sealed segment in which something is pending stays a
 	// journal, because settling costs less there, and journals is how many such
@@ -100,6 +100,7 @@ var defaultLimits = limits{
 	age:        time.Hour,
 	memTable:   1 << 20,
 	idle:       4,
+	readers:    32,
 	drain:      10 * time.Minute,
 	journals:   8,
 	repack:     time.Minute,
@@ -120,6 +121,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.limits.age, defaultLimits.age)
 	def(&o.limits.memTable, defaultLimits.memTable)
 	def(&o.limits.idle, defaultLimits.idle)
+	def(&o.limits.readers, defaultLimits.readers)
 	def(&o.limits.drain, defaultLimits.drain)
 	def(&o.limits.journals, defaultLimits.journals)
 	def(&o.limits.repack, defaultLimits.repack)

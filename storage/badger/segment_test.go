@@ -229,14 +229,7 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 		ids = append(ids, accept(t, o, fmt.Sprint(i), "x").Delivery(0))
 		packActive(t, o)
 	}
-	openOnes := func() (n int) {
-		for _, s := range *o.segments.Load() {
-			if formOf(s) == "open" {
-				n++
-			}
-		}
-		return n
-	}
+	openOnes := func() int { return openDatabases(o) }
 	if due, err := o.Due(t.Context(), "x", storage.Position{}, 10); err != nil || len(due) != len(ids) {
 		t.Fatalf("due: got %v, %v, want all", due, err)
 	}
@@ -273,6 +266,52 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 	}
 	for _, id := range ids {
 		wantDelivery(t, o, id, storage.StatusDelivered, 1)
+	}
+}
+
+// openDatabases counts them.
+func openDatabases(o *Outbox) (n int) {
+	for _, s := range *o.segments.Load() {
+		if formOf(s) == "open" {
+			n++
+		}
+	}
+	return n
+}
+
+// TestPagedDatabasesStayOpen sees that segments which hold history only stay
+// open between two pages, but not all of them, and not for long.
+func TestPagedDatabasesStayOpen(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	opt := Options{Now: c.Now, limits: quiet()}
+	opt.limits.idle, opt.limits.readers = 2, 4
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	for i := range 6 {
+		settle(t, o, accept(t, o, fmt.Sprint(i), "x").Delivery(0), storage.StatusDelivered)
+		packActive(t, o)
+	}
+	o.tidy()
+	if n := openDatabases(o); n > opt.limits.idle {
+		t.Errorf("finished: got %d open databases, want at most %d", n, opt.limits.idle)
+	}
+	page, err := o.List(t.Context(), storage.Filter{}, storage.PageRequest{Limit: 10})
+	if err != nil || len(page.Deliveries) != 6 {
+		t.Fatalf("listing: got %v, %v, want 6 deliveries", page, err)
+	}
+	if n := openDatabases(o); n != 6 {
+		t.Errorf("listed: got %d open databases, want all", n)
+	}
+	for range 2 {
+		o.tidy()
+		if n := openDatabases(o); n != opt.limits.readers {
+			t.Errorf("listed just now: got %d open databases, want %d", n, opt.limits.readers)
+		}
+	}
+	c.advance(unusedFor)
+	o.tidy()
+	if n := openDatabases(o); n != opt.limits.idle {
+		t.Errorf("paged through a while ago: got %d open databases, want %d", n, opt.limits.idle)
 	}
 }
 
