@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 const (
 	// maxExamined bounds the deliveries looked at for one page.
 	maxExamined = 5_000
+
+	// giveWay is after how many deliveries a page lets others run: nobody waits
+	// for a page as for a 202.
+	giveWay = 128
 
 	// maxWalks bounds the indexes that are walked side by side; a filter for
 	// more endpoints examines all deliveries.
@@ -245,7 +250,9 @@ func (l *listing) examine(id storage.DeliveryID, it item) error {
 		return nil
 	}
 	l.before = id
-	l.examined++
+	if l.examined++; l.examined%giveWay == 0 {
+		runtime.Gosched()
+	}
 	if l.status == 0 || it.meta()&metaStatus == l.status {
 		err := it.value(func(v []byte) error {
 			h, err := decodeHead(v)

@@ -22,7 +22,10 @@ type ledger struct {
 	complete atomic.Int64 // events that all endpoints have
 	again    atomic.Int64 // posts that had to be repeated
 
-	rates []int // of an open loop that follows, after the first
+	// Of an open loop that follows: the rates after the first, and when the
+	// peak was measured.
+	rates  []int
+	bursts []span
 
 	mu      sync.Mutex
 	doubles []double // arrivals beyond the first, or of another run

@@ -76,7 +76,7 @@ func closedLoop(senders int) func(context.Context, *runner) ([]figure, error) {
 func openLoop(rate int) func(context.Context, *runner) ([]figure, error) {
 	return func(ctx context.Context, r *runner) ([]figure, error) {
 		// Many more senders than are busy at a time.
-		ld := load{senders: 8, duration: 2 * r.duration, rate: rate}
+		ld := load{senders: 8, duration: 4 * r.duration, rate: rate}
 		res, err := r.warmRun(ctx, ld)
 		if err != nil {
 			return nil, err
@@ -90,7 +90,7 @@ func openLoop(rate int) func(context.Context, *runner) ([]figure, error) {
 			{"CPU per delivery", micros, us(res.cpu) / float64(max(len(res.arrivals), 1))},
 		}
 		if r.subject == sidecar {
-			took, err := probe(ctx, r.dir, rate, int(r.duration.Seconds()*float64(rate))+1)
+			took, err := probe(ctx, r.dir, rate, int(2*r.duration.Seconds()*float64(rate))+1)
 			if err != nil {
 				return nil, err
 			}

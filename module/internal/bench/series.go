@@ -52,6 +52,13 @@ func between(samples []sample, from, to time.Duration) []time.Duration {
 // span is a stretch of time since the start of a run.
 type span struct{ from, to time.Duration }
 
+// outside are the samples that began in none of the spans.
+func outside(samples []sample, spans []span) []sample {
+	return slices.DeleteFunc(samples, func(s sample) bool {
+		return slices.ContainsFunc(spans, func(p span) bool { return s.at >= p.from && s.at < p.to })
+	})
+}
+
 // attribute counts the doubles that a reload can have caused: those that had
 // an arrival in one of the spans.
 func attribute(doubles []double, reloads []span) int {

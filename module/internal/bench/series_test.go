@@ -84,3 +84,13 @@ func TestLedgerSeries(t *testing.T) {
 		t.Errorf("each: got %v, want %v", got, want)
 	}
 }
+
+// TestOutside sees that only what began in a span is left out.
+func TestOutside(t *testing.T) {
+	t.Parallel()
+	samples := []sample{{at: 0, took: 5}, {at: 1}, {at: 2}, {at: 3}, {at: 4}, {at: 5}}
+	got := outside(samples, []span{{1, 2}, {3, 5}})
+	if want := []sample{{at: 0, took: 5}, {at: 2}, {at: 5}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

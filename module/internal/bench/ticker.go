@@ -26,6 +26,10 @@ const (
 	// measured is the part of the time, one in so many, in which a load that
 	// follows measures the peak.
 	measured = 20
+
+	// burstEffect is how long after the peak was measured events still wait
+	// because of it.
+	burstEffect = time.Second
 )
 
 func (ld load) ticker(ticks chan<- time.Time, l *ledger) *ticker {
@@ -77,6 +81,7 @@ func (t *ticker) measure(ctx context.Context) error {
 	peak := float64(t.l.complete.Load()-before) / time.Since(began).Seconds()
 	t.rate = max(int(share*peak), 1)
 	t.l.rates = append(t.l.rates, t.rate)
+	t.l.bursts = append(t.l.bursts, span{began.Sub(t.l.start), time.Since(t.l.start) + burstEffect})
 	return nil
 }
 

@@ -41,5 +41,13 @@ func TestFollow(t *testing.T) {
 		if want := []int{800, 200, 200}; slices.CompareFunc(l.rates, want, near) != 0 {
 			t.Errorf("got the rates %v, want about %v", l.rates, want)
 		}
+		for i, b := range l.bursts {
+			if from := time.Duration(i+1) * time.Second; b.from < from || b.from > from+200*time.Millisecond || b.to < b.from+burstEffect {
+				t.Errorf("burst %d: got %v, want it after %v and %v long", i, b, from, burstEffect)
+			}
+		}
+		if len(l.bursts) != len(l.rates) {
+			t.Errorf("got %d bursts, want %d", len(l.bursts), len(l.rates))
+		}
 	})
 }
