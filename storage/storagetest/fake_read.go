@@ -275,11 +275,9 @@ func (f *Fake) EndpointStates(ctx context.Context) (map[string]storage.EndpointS
 func (f *Fake) Usage() storage.Usage {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	usage := storage.Usage{Path: "memory", Bytes: f.data.bytes, FreeBytes: -1, Pending: f.data.pending, Full: f.full, Err: f.poison}
-	if f.closed {
-		usage.Err = storage.ErrClosed
+	return storage.Usage{
+		Path: "memory", Bytes: f.data.bytes, FreeBytes: -1, Pending: f.data.pending, Full: f.full, Err: f.usable(),
 	}
-	return usage
 }
 
 // Failed implements storage.Outbox.

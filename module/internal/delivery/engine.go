@@ -226,7 +226,21 @@ func (e *Engine) Close() error {
 
 // halted says whether nothing may be sent or read. The caller holds the lock.
 func (e *Engine) halted() bool {
-	return e.stopping || e.closed.Load() || e.failure != nil || len(e.leases) == 0
+	return e.stopping || e.closed.Load() || e.failed() || len(e.leases) == 0
+}
+
+// failed says whether the outbox can record nothing any more: that may be so
+// from the start on, when something in it is missing. The caller holds the
+// lock.
+func (e *Engine) failed() bool {
+	if e.failure == nil {
+		select {
+		case <-e.outbox.Failed():
+			e.failure = e.outbox.Usage().Err
+		default:
+		}
+	}
+	return e.failure != nil
 }
 
 // fail ends sending because the outbox cannot record anything any more.

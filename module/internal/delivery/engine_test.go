@@ -10,7 +10,33 @@ import (
 	"time"
 
 	"github.com/promptreports/caddy-webhooks/storage"
+	"github.com/promptreports/caddy-webhooks/storage/storagetest"
 )
+
+// TestNothingIsSentFromAFailedOutbox starts on an outbox of which something is
+// missing: what is sent could not be recorded, and endpoints that were paused
+// may be unknown.
+func TestNothingIsSentFromAFailedOutbox(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		fake := storagetest.NewFake(storagetest.FakeOptions{})
+		_, err := fake.Accept(t.Context(), []storage.NewEvent{{ID: "e", Type: "a", Endpoints: []string{"a"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fake.Poison(errors.New("data is missing"))
+		r := newRigOn(t, fake, always(200, 0))
+		defer r.close()
+		r.engine.Attach(r.snapshot(endpoint("a")))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := len(r.log("")); got != 0 {
+			t.Errorf("attempts: got %d, want none", got)
+		}
+		if s := r.engine.Status(); s.State != StateFailed || !errors.Is(s.Err, storage.ErrFailed) {
+			t.Errorf("status: got %s, %v, want failed", s.State, s.Err)
+		}
+	})
+}
 
 func TestFirstAttemptIsImmediate(t *testing.T) {
 	bubble(t, func(t *testing.T) {

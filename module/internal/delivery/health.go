@@ -43,7 +43,7 @@ const (
 //
 // healthy → failing: a row of attempts failed, to failingEvents distinct events
 // or more, and the row is longer than the endpoint's usual ones. failing →
-// healthy: the receiver answered. A recovering endpoint starts with one attempt
+// healthy: an attempt succeeded. A recovering endpoint starts with one attempt
 // at once, and earns a doubling every rampStep. One that fails again before its
 // ramp is over goes on with the backoff it had.
 type health struct {
@@ -116,7 +116,8 @@ func (h *health) limit(most int) int {
 }
 
 // answered is told an attempt that the receiver answered, unless with a
-// refusal to work. It says whether the endpoint recovered.
+// refusal to work. A failing endpoint's must be a success, and then answered
+// says that it recovered.
 func (h *health) answered(now time.Duration, most int) bool {
 	h.learnRow()
 	h.count, h.since = 0, time.Time{}
@@ -132,6 +133,13 @@ func (h *health) answered(now time.Duration, most int) bool {
 		}
 	}
 	return false
+}
+
+// refused is told a probe whose event the receiver refused for good: that is
+// no success, but an answer. So the next event is tried soon.
+func (h *health) refused(now time.Duration, random float64) {
+	h.probing, h.backoff = false, 0
+	h.schedule(now, random)
 }
 
 // failed is told an attempt that failed. It says whether the endpoint turned

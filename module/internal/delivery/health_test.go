@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/promptreports/caddy-webhooks/storage"
+	"github.com/promptreports/caddy-webhooks/storage/storagetest"
 )
 
 func key(n uint32) storage.EventKey { return storage.NewEventKey(1, n) }
@@ -276,6 +278,79 @@ func TestADeadEndpointIsQuietInTheLog(t *testing.T) {
 		}
 		if lines["dead"] == 0 {
 			t.Error("the log says nothing about the dead endpoint")
+		}
+	})
+}
+
+// TestOnlySuccessHeals answers the probes of a failing endpoint with what is
+// neither success nor failure of the receiver: a gateway in front of it does so.
+func TestOnlySuccessHeals(t *testing.T) {
+	for status, want := range map[int]struct {
+		status storage.Status // of the first delivery
+		most   int            // probes in ten minutes
+	}{
+		404: {storage.StatusFailed, 200},
+		302: {storage.StatusPending, 12},
+		408: {storage.StatusPending, 12},
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, always(503, 0))
+				defer r.close()
+				r.engine.Attach(r.snapshot(endpoint("a", func(ep *Endpoint) { ep.MaxInFlight = 1 })))
+				for range failingEvents {
+					r.publish("a")
+				}
+				first := r.publish("a")
+				for range 500 {
+					r.publish("a")
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				r.setReply(always(status, 0))
+				before := len(r.log("a"))
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				probes := len(r.log("a")) - before
+				if st, _ := r.engine.Endpoint("a"); st.Health != Failing || probes == 0 || probes > want.most {
+					t.Errorf("got %s after %d probes, want failing and %d probes at most", st.Health, probes, want.most)
+				}
+				if d, _ := r.delivery(first); d.Status != want.status {
+					t.Errorf("the first that waited: got %s, want %s", d.Status, want.status)
+				}
+				r.setReply(always(200, 0))
+				time.Sleep(6 * time.Minute)
+				synctest.Wait()
+				if st, _ := r.engine.Endpoint("a"); st.Health != Healthy {
+					t.Errorf("after a success: got %s, want healthy", st.Health)
+				}
+			})
+		})
+	}
+}
+
+// TestUnsavedStateIsTriedAgain fails the first writes of what a restart must
+// know.
+func TestUnsavedStateIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, always(503, time.Second))
+		defer r.close()
+		failures := 2
+		r.fake.SetHooks(storagetest.FakeHooks{BeforeSetEndpointState: func(string, storage.EndpointState) error {
+			if failures--; failures >= 0 {
+				return storage.ErrFull
+			}
+			return nil
+		}})
+		r.engine.Attach(r.snapshot(endpoint("a")))
+		for range 20 {
+			r.publish("a")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		states, err := r.fake.EndpointStates(t.Context())
+		if err != nil || states["a"].FailingSince.IsZero() || failures >= 0 {
+			t.Errorf("got %+v, %v, %d failures left, want when it began to fail", states, err, failures)
 		}
 	})
 }

@@ -82,7 +82,7 @@ func (e *Engine) judge(j *job) storage.Settlement {
 		e.judgeFailure(j, &s)
 	}
 	j.result.tried = a.Verdict != VerdictInterrupted && !j.result.panicked
-	j.result.sick = j.result.tried && a.Verdict == VerdictRetry && isSick(a.StatusCode)
+	j.result.sick = j.result.tried && a.Verdict == VerdictRetry && (f.probe || isSick(a.StatusCode))
 	return s
 }
 
@@ -105,7 +105,7 @@ func (e *Engine) judgeFailure(j *job, s *storage.Settlement) {
 	if f.panics >= mostPanics {
 		return
 	}
-	if f.probe && policy.MaxAttempts > 1 && isSick(s.Attempt.StatusCode) && !j.result.panicked {
+	if f.probe && policy.MaxAttempts > 1 && !j.result.panicked {
 		if e.outlives(j, 0) {
 			s.Code = CodeExpired
 			return

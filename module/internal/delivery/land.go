@@ -73,12 +73,18 @@ func (e *Engine) learn(j *job, now time.Duration) {
 		}
 	case r.tried:
 		q.recent.code = j.outcome.Attempt.Code
-		if j.outcome.Attempt.Verdict == VerdictSuccess {
+		succeeded := j.outcome.Attempt.Verdict == VerdictSuccess
+		if succeeded {
 			q.recent.success = r.at
 		} else {
 			q.recent.failure = r.at
 		}
-		if q.health.answered(now, f.config.MaxInFlight) {
+		switch {
+		case q.health.failing && !succeeded:
+			if f.probe {
+				q.health.refused(now, e.rand())
+			}
+		case q.health.answered(now, f.config.MaxInFlight):
 			q.recent.changed = e.now()
 			q.state.FailingSince, q.unsaved = time.Time{}, true
 		}
@@ -153,8 +159,8 @@ func (j *job) forget() {
 	j.one[0] = storage.Settlement{}
 }
 
-// keepState writes an endpoint's state to the outbox. An error costs no more
-// than that a restart does not know of the change.
+// keepState writes an endpoint's state to the outbox. Where that fails, it is
+// tried again after the next attempt.
 func (e *Engine) keepState(q *queue) {
 	e.saving <- struct{}{}
 	defer func() { <-e.saving }()
@@ -163,6 +169,9 @@ func (e *Engine) keepState(q *queue) {
 	e.mu.Unlock()
 	if err := e.outbox.SetEndpointState(context.Background(), q.name, state); err != nil {
 		e.logger().Error("recording the state of an endpoint", zap.String("endpoint", q.name), zap.Error(err))
+		e.mu.Lock()
+		q.unsaved = true
+		e.mu.Unlock()
 	}
 }
 

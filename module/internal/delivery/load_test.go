@@ -165,6 +165,20 @@ func TestWorkersAreBounded(t *testing.T) {
 }
 
 func TestOutage(t *testing.T) {
+	for _, test := range []struct {
+		perSecond int
+		took      time.Duration // by an attempt when the receiver works again
+	}{
+		{10, 50 * time.Millisecond},
+		{50, 20 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprint(test.perSecond, " events a second"), func(t *testing.T) {
+			outage(t, test.perSecond, test.took)
+		})
+	}
+}
+
+func outage(t *testing.T, perSecond int, took time.Duration) {
 	bubble(t, func(t *testing.T) {
 		const outage = 2 * time.Hour
 		r := newRig(t, always(0, 10*time.Millisecond))
@@ -179,7 +193,7 @@ func TestOutage(t *testing.T) {
 			for time.Since(r.epoch) < until && (stop == nil || !stop()) {
 				r.publish("a")
 				published++
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(time.Second / time.Duration(perSecond))
 			}
 		}
 		run(outage, nil)
@@ -193,14 +207,14 @@ func TestOutage(t *testing.T) {
 		if st, _ := r.engine.Endpoint("a"); st.Health != Failing || st.NextProbe.IsZero() || st.Limit != 1 {
 			t.Errorf("status: got %+v, want failing with a next probe", st)
 		}
-		r.setReply(always(200, 50*time.Millisecond))
+		r.setReply(always(200, took))
 		run(outage+15*time.Minute, nil)
 		synctest.Wait()
 		log := r.log("a")[down:]
 		if first := log[0].at - outage; first > 6*time.Minute {
 			t.Errorf("first attempt after the recovery: got %v, want 6m at most", first)
 		}
-		checkRamp(t, log)
+		checkRamp(t, log, took)
 		if pending := r.fake.Usage().Pending; pending > published/100 {
 			t.Errorf("pending 15 minutes after the recovery: got %d of %d, want 1%% at most", pending, published)
 		}
@@ -216,11 +230,11 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// checkRamp checks that the rate of a recovering endpoint, which takes 50 ms
+// checkRamp checks that the rate of a recovering endpoint, which takes so long
 // for an attempt, doubles every 5 s at most.
-func checkRamp(t *testing.T, log []sent) {
+func checkRamp(t *testing.T, log []sent, took time.Duration) {
 	t.Helper()
-	const perSlot = int(5 * time.Second / (50 * time.Millisecond))
+	perSlot := int(5 * time.Second / took)
 	for step := range 4 {
 		from := log[0].at + time.Duration(step)*5*time.Second
 		count := 0

@@ -169,6 +169,7 @@ func TestSettleFailures(t *testing.T) {
 			s := r.snapshot(endpoint("a", func(ep *Endpoint) { ep.MaxInFlight = 1 }))
 			r.engine.Attach(s)
 			first, second := r.publish("a"), r.publish("a")
+			synctest.Wait() // until the first attempt is under way
 			r.fake.Poison(errors.New("input/output error"))
 			time.Sleep(time.Hour)
 			synctest.Wait()

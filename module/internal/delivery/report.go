@@ -174,17 +174,18 @@ func (e *Engine) Status() Status {
 	pending := e.outbox.Pending()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := Status{State: StateRunning, Err: e.failure, InFlight: e.dispatch.inFlight}
-	switch {
+	s := Status{State: StateRunning, InFlight: e.dispatch.inFlight}
+	switch failed := e.failed(); {
 	case e.closed.Load():
 		s.State = StateClosed
-	case e.failure != nil:
+	case failed:
 		s.State = StateFailed
 	case e.stopping:
 		s.State = StateStopping
 	case len(e.leases) == 0:
 		s.State = StateIdle
 	}
+	s.Err = e.failure
 	for name, p := range pending {
 		s.Pending += p.Count
 		if q := e.queues[name]; q == nil || q.config == nil {
