@@ -37,7 +37,8 @@ type eventQueue struct {
 	done    sync.WaitGroup
 }
 
-// startEventQueue watches over the outbox, too: its failure is an event.
+// startEventQueue watches over the outbox, too: its failure is an event, also
+// when it failed before. So there must be somebody to be told.
 func startEventQueue(p *pooledEngine) *eventQueue {
 	q := &eventQueue{pooled: p, waiting: make(chan caddyEvent, eventQueueSize), quit: make(chan struct{})}
 	q.done.Go(q.run)
@@ -57,8 +58,12 @@ func (q *eventQueue) offer(e caddyEvent) {
 	}
 }
 
-// stop ends the queue, and waits for the event that is being handled.
+// stop ends the queue, if there is one, and waits for the event that is being
+// handled.
 func (q *eventQueue) stop() {
+	if q == nil {
+		return
+	}
 	close(q.quit)
 	q.done.Wait()
 }

@@ -35,15 +35,18 @@ func (*eventRecorder) Handle(_ context.Context, e caddy.Event) error {
 // eventsHarness runs a configuration whose Caddy events go to f.
 func eventsHarness(t *testing.T, endpoint object, f func(caddy.Event)) (*harness, *openFake) {
 	t.Helper()
+	h, fake := newHarness(t), newFake(t, "events")
+	loadEvents(h, endpoint, f)
+	return h, fake
+}
+
+func loadEvents(h *harness, endpoint object, f func(caddy.Event)) {
 	recordEvent = f
-	h := newHarness(t)
-	fake := newFake(t, "events")
 	config := h.config(object{"outbox": object{"engine": "fake", "name": "events"}, "endpoints": object{"first": endpoint}})
 	config["apps"].(object)["events"] = object{"subscriptions": []object{{
 		"modules": []string{"webhooks"}, "handlers": []object{{"handler": "webhooks_test"}},
 	}}}
 	h.mustLoad(config)
-	return h, fake
 }
 
 func TestCaddyEvents(t *testing.T) {
@@ -110,6 +113,22 @@ func TestDisablingIsACaddyEvent(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("got no event for 10 s, want that the endpoint is paused")
+	}
+}
+
+// An outbox that failed before anybody could be told is an event all the same.
+func TestStoreFailedBeforeTheStart(t *testing.T) {
+	events := make(chan caddy.Event, 16)
+	h, fake := newHarness(t), newFake(t, "events")
+	fake.Poison(errors.New("data is missing"))
+	loadEvents(h, object{"url": "https://example.com/"}, func(e caddy.Event) { events <- e })
+	select {
+	case e := <-events:
+		if e.Name() != eventStoreFailed {
+			t.Errorf("got event %s, want %s", e.Name(), eventStoreFailed)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("got no event for 10 s, want that the store failed")
 	}
 }
 

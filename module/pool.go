@@ -81,7 +81,6 @@ func openEngine(o Outbox, logger *zap.Logger) (*pooledEngine, error) {
 	if p.engine, err = delivery.New(delivery.Options{Outbox: p.outbox}); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the engine of the outbox %s: %w", p.location, err), p.outbox.Close())
 	}
-	p.events = startEventQueue(p)
 	return p, nil
 }
 
@@ -93,8 +92,11 @@ func (p *pooledEngine) attach(a *App) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a.observer.queue.Store(p.events)
 	p.apps = append(p.apps, a)
+	if p.events == nil {
+		p.events = startEventQueue(p)
+	}
+	a.observer.queue.Store(p.events)
 	if len(p.apps) == 1 {
 		p.use(a)
 	}
