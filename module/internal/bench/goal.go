@@ -101,18 +101,18 @@ func (g goal) verdict(v float64) string {
 	return "**not met**"
 }
 
-// errLost fails the command after its table.
-var errLost = errors.New("events were lost")
+// errFault fails the command after its table.
+var errFault = errors.New("events must arrive, and once")
 
-// failure says whether the sidecar lost any event in any round.
+// failure says whether the sidecar lost or doubled any event in any round.
 func (rep *report) failure() error {
 	for _, r := range rep.rows {
-		if r.figure != "lost" {
+		if r.figure != "lost" && !strings.HasPrefix(r.figure, "doubled") {
 			continue
 		}
 		for _, v := range r.values[sidecar] {
 			if v > 0 {
-				return fmt.Errorf("%w: %.0f in %q", errLost, v, r.scenario)
+				return fmt.Errorf("%w: %.0f %s in %q", errFault, v, r.figure, r.scenario)
 			}
 		}
 	}

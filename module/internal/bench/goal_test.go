@@ -53,14 +53,18 @@ func TestFailure(t *testing.T) {
 	t.Parallel()
 	rep := newReport(options{})
 	rep.add(scenario{name: "a"}, proxy, []figure{{"lost", count, 1}})
-	rep.add(scenario{name: "a"}, sidecar, []figure{{"lost", count, 0}, {"doubled", count, 3}})
+	rep.add(scenario{name: "a"}, sidecar, []figure{{"lost", count, 0}, {"doubled", count, 0}, {"delivered", perSecond, 3}})
 	if err := rep.failure(); err != nil {
 		t.Errorf("got %v, want none", err)
 	}
 	rep.add(scenario{name: "b"}, sidecar, []figure{{"lost", count, 0}})
 	rep.add(scenario{name: "b"}, sidecar, []figure{{"lost", count, 2}})
-	if err := rep.failure(); !errors.Is(err, errLost) || !strings.Contains(err.Error(), `2 in "b"`) {
-		t.Errorf("got %v, want %v in b", err, errLost)
+	for _, want := range []string{`2 lost in "b"`, `3 doubled at a reload in "a"`} {
+		if err := rep.failure(); !errors.Is(err, errFault) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %v: %s", err, errFault, want)
+		}
+		rep.rows = nil
+		rep.add(scenario{name: "a"}, sidecar, []figure{{"lost", count, 0}, {"doubled at a reload", count, 3}})
 	}
 }
 
