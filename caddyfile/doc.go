@@ -10,6 +10,7 @@
 //				max_size    <size>
 //				min_free    <size>
 //				max_pending <count>
+//				accept_data_loss
 //			}
 //			event_types   <type...>
 //			header_prefix <prefix>
@@ -76,7 +77,8 @@
 //     finished deliveries and their events are kept (30d). Above max_size
 //     (10GiB), or with less than min_free (256MiB) left on the file system, new
 //     events are refused with 507; above max_pending (10000000) pending
-//     deliveries, with 503.
+//     deliveries, with 503. accept_data_loss goes on, once, without what is
+//     missing or damaged.
 //   - event_types: the catalogue. When given, events of other types are
 //     refused, and patterns that match none of it are an error.
 //   - header_prefix: what the names of our own headers start with (X-Webhook).

@@ -44,6 +44,12 @@ type BadgerOutbox struct {
 	// with 503. Default: 10000000.
 	MaxPending int `json:"max_pending,omitempty"`
 
+	// Go on, at the next start of Caddy, without what is missing or damaged in
+	// the outbox. It does so once: later starts refuse a new loss until the
+	// option was taken out and set again. Default: an outbox that lost
+	// something can be read, but takes and sends nothing.
+	AcceptDataLoss bool `json:"accept_data_loss,omitempty"`
+
 	location string
 }
 
@@ -106,6 +112,8 @@ func (b *BadgerOutbox) options(logger *zap.Logger) badger.Options {
 		MinFree:    b.MinFree,
 		MaxPending: b.MaxPending,
 		Logger:     logger,
+
+		AcceptDataLoss: b.AcceptDataLoss,
 	}
 }
 
@@ -116,6 +124,7 @@ func (b *BadgerOutbox) options(logger *zap.Logger) badger.Options {
 //		max_size    <size>
 //		min_free    <size>
 //		max_pending <count>
+//		accept_data_loss
 //	}
 func (b *BadgerOutbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the engine's name
@@ -129,6 +138,8 @@ func (b *BadgerOutbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"max_size":    {Parse: b.parseMaxSize},
 		"min_free":    SizeOption(&b.MinFree),
 		"max_pending": CountOption(&b.MaxPending),
+
+		"accept_data_loss": FlagOption(&b.AcceptDataLoss),
 	})
 }
 

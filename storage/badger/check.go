@@ -353,7 +353,7 @@ func keepCopy(name string) error {
 		return nil
 	}
 	if err == nil {
-		err = os.WriteFile(name+damagedSuffix, bytes.TrimRight(b, "\x00"), 0o600)
+		err = os.WriteFile(damagedName(name), bytes.TrimRight(b, "\x00"), 0o600)
 	}
 	if err == nil && (len(b) < logHeader || binary.BigEndian.Uint64(b) != 0) {
 		err = os.Remove(name)
@@ -366,7 +366,7 @@ func keepCopy(name string) error {
 
 // setAside keeps a damaged file under another name.
 func setAside(name string) error {
-	err := os.Rename(name, name+damagedSuffix)
+	err := os.Rename(name, damagedName(name))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("setting a damaged file aside: %w", err)
 	}

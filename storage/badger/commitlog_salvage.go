@@ -114,16 +114,20 @@ func ofMostFrequentSalt(groups []foundGroup) []foundGroup {
 // keepLogCopy gives a file a second name, which takes no room, or copies it
 // where it can have only one.
 func keepLogCopy(path string, data []byte) error {
-	kept := path + damagedSuffix
-	was, err := os.Stat(kept)
-	if err == nil {
-		if fi, err := os.Stat(path); err == nil && os.SameFile(was, fi) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	before, err := filepath.Glob(path + damagedSuffix + "*")
+	if err != nil {
+		return err
+	}
+	for _, name := range before {
+		if was, err := os.Stat(name); err == nil && os.SameFile(was, fi) {
 			return nil // an earlier attempt did not get further
 		}
-		if err := os.Remove(kept); err != nil {
-			return err
-		}
 	}
+	kept := damagedName(path)
 	if err := os.Link(path, kept); err == nil {
 		return syncDir(filepath.Dir(path))
 	}

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 // seals and packs all the time.
 var childLimits = map[string]limits{
 	"write": {deliveries: 500, drain: 1},
+	"early": {deliveries: 500, drain: 1},
 	"pack":  {deliveries: 60, drain: 1, tick: time.Millisecond, reserve: -1},
 }
 
@@ -54,7 +55,7 @@ func child(mode, dir string) int {
 		_ = o.Close()
 		return 0
 	}
-	w := childWriter{o: o}
+	w := childWriter{o: o, early: mode == "early"}
 	if mode == "pack" {
 		w.delay = 15
 	}
@@ -69,6 +70,8 @@ type childWriter struct {
 	// delay is how many events later a delivery is settled, by which time its
 	// segment may be packed.
 	delay int
+	// early acknowledges events before they are stored.
+	early bool
 	mu    sync.Mutex
 }
 
@@ -82,12 +85,17 @@ func (w *childWriter) run(c int) {
 	var waiting []storage.DeliveryID
 	for i := 0; ; i++ {
 		id := fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i)
+		if w.early {
+			w.say("accepted", id)
+		}
 		a, err := w.o.Accept(ctxOfChild, []storage.NewEvent{{ID: id, Type: "t", Body: []byte(id), Endpoints: []string{"x", "y"}}})
 		if err != nil {
 			w.say("error", err.Error())
 			return
 		}
-		w.say("accepted", id)
+		if !w.early {
+			w.say("accepted", id)
+		}
 		if waiting = append(waiting, a[0].Key.Delivery(0)); w.delay > 0 {
 			waiting = append(waiting, a[0].Key.Delivery(1))
 		} else if i%2 != 0 {
@@ -146,11 +154,35 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killAgainAndAgain wants that many segments to have been packed.
-func killAgainAndAgain(t *testing.T, mode string, kills, packed int) {
-	t.Helper()
+// TestKillSeesWhatIsLost has a process acknowledge events before they are
+// stored, which TestKill must notice.
+func TestKillSeesWhatIsLost(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "outbox")
-	accepted, settled := map[string]bool{}, map[string]bool{}
+	accepted, _ := killed(t, dir, "early", 4)
+	o := open(t, dir, Options{})
+	lost := 0
+	for id := range accepted {
+		if isLost(t, o, id) {
+			lost++
+		}
+	}
+	if lost == 0 {
+		t.Errorf("got none of %d events lost, want some", len(accepted))
+	}
+}
+
+// isLost says whether an event that was acknowledged is not there as a whole.
+func isLost(t *testing.T, o *Outbox, id string) bool {
+	e, ds, err := o.EventByID(t.Context(), id)
+	return err != nil || string(e.Body) != id || len(ds) != 2
+}
+
+// killed kills a process that writes again and again, and returns what it had
+// acknowledged.
+func killed(t *testing.T, dir, mode string, kills int) (accepted, settled map[string]bool) {
+	t.Helper()
+	accepted, settled = map[string]bool{}, map[string]bool{}
 	for round := range kills {
 		cmd, lines, _ := startChild(t, mode, dir)
 		for n := 0; lines.Scan(); n++ {
@@ -171,14 +203,21 @@ func killAgainAndAgain(t *testing.T, mode string, kills, packed int) {
 		}
 		_ = cmd.Wait()
 	}
+	return accepted, settled
+}
+
+// killAgainAndAgain wants that many segments to have been packed.
+func killAgainAndAgain(t *testing.T, mode string, kills, packed int) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	accepted, settled := killed(t, dir, mode, kills)
 	o := open(t, dir, Options{})
 	if err := o.Usage().Err; err != nil {
 		t.Fatalf("opening after the kills: %v", err)
 	}
 	for id := range accepted {
-		e, ds, err := o.EventByID(t.Context(), id)
-		if err != nil || string(e.Body) != id || len(ds) != 2 {
-			t.Fatalf("accepted event %s: got %v with %d deliveries", id, err, len(ds))
+		if isLost(t, o, id) {
+			t.Fatalf("accepted event %s is lost", id)
 		}
 	}
 	for id := range settled {

@@ -22,6 +22,22 @@ type endpointFile struct {
 	writing sync.Mutex
 	mu      sync.Mutex
 	states  map[string]storage.EndpointState
+	changes int
+}
+
+// number is how many changes there were.
+func (f *endpointFile) number() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changes
+}
+
+// endpointStates is what the file holds. The state of the outbox knows the
+// number of changes, too: without it, a file that is gone would look as if no
+// endpoint were paused.
+type endpointStates struct {
+	Changes   int                      `json:"changes"`
+	Endpoints map[string]endpointState `json:"endpoints"`
 }
 
 // endpointState is the form in the file.
@@ -34,20 +50,38 @@ type endpointState struct {
 
 func (o *Outbox) endpointsPath() string { return filepath.Join(o.dir, "ENDPOINTS") }
 
-func (o *Outbox) loadEndpoints() error {
-	kept := map[string]endpointState{}
-	b, err := os.ReadFile(o.endpointsPath())
-	if err == nil {
-		err = json.Unmarshal(b, &kept)
+// loadEndpoints reads the file; loss says that states are missing of which the
+// outbox's own knows.
+func (o *Outbox) loadEndpoints(st state) (loss, err error) {
+	path := o.endpointsPath()
+	kept, loss, err := readEndpoints(path)
+	switch {
+	case loss != nil && o.lossy:
+		err = setAside(path)
+	case loss == nil && err == nil && kept.Changes < st.Endpoints:
+		loss = fmt.Errorf("%s has %d changes of endpoints instead of %d", path, kept.Changes, st.Endpoints)
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("reading %s: %w", o.endpointsPath(), err)
-	}
-	o.states.states = make(map[string]storage.EndpointState, len(kept))
-	for name, s := range kept {
+	o.states.changes = kept.Changes
+	o.states.states = make(map[string]storage.EndpointState, len(kept.Endpoints))
+	for name, s := range kept.Endpoints {
 		o.states.states[name] = storage.EndpointState(s)
 	}
-	return nil
+	return loss, err
+}
+
+// readEndpoints reads what is kept about endpoints, which may be nothing yet.
+func readEndpoints(path string) (kept endpointStates, damage, err error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return kept, nil, nil
+	}
+	if err != nil {
+		return kept, nil, fmt.Errorf("reading the states of endpoints: %w", err)
+	}
+	if text, whole := cutChecksum(b); !whole || json.Unmarshal(text, &kept) != nil {
+		return endpointStates{}, fmt.Errorf("reading %s: %w", path, errDamaged), nil
+	}
+	return kept, nil, nil
 }
 
 // SetEndpointState implements storage.Outbox.
@@ -59,10 +93,13 @@ func (o *Outbox) SetEndpointState(ctx context.Context, endpoint string, s storag
 	if err := o.ready(ctx); err != nil {
 		return err
 	}
+	if !o.makeRoom(slack) {
+		return storage.ErrFull
+	}
 	o.states.writing.Lock()
 	defer o.states.writing.Unlock()
 	o.states.mu.Lock()
-	next := maps.Clone(o.states.states)
+	next, changes := maps.Clone(o.states.states), o.states.changes+1
 	o.states.mu.Unlock()
 	s.Since, s.FailingSince = plainTime(s.Since), plainTime(s.FailingSince)
 	if s == (storage.EndpointState{}) {
@@ -70,19 +107,19 @@ func (o *Outbox) SetEndpointState(ctx context.Context, endpoint string, s storag
 	} else {
 		next[strings.Clone(endpoint)] = s
 	}
-	kept := make(map[string]endpointState, len(next))
+	kept := endpointStates{Changes: changes, Endpoints: make(map[string]endpointState, len(next))}
 	for name, s := range next {
-		kept[name] = endpointState(s)
+		kept.Endpoints[name] = endpointState(s)
 	}
 	b, err := json.MarshalIndent(kept, "", "\t")
 	if err == nil {
-		err = replaceFile(o.endpointsPath(), append(b, '\n'))
+		err = o.replaceFile(o.endpointsPath(), withChecksum(b))
 	}
 	if err != nil {
 		return fmt.Errorf("keeping the state of endpoint %s: %w", endpoint, err)
 	}
 	o.states.mu.Lock()
-	o.states.states = next
+	o.states.states, o.states.changes = next, changes
 	o.states.mu.Unlock()
 	return nil
 }

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -145,6 +146,34 @@ func TestDamageAccepted(t *testing.T) {
 				t.Errorf("afterwards: got %d deliveries, %d as they were, want %d and %d", n, m, there, same)
 			}
 		})
+	}
+}
+
+// TestDamagedTwice sees that what is kept of a first damage survives a second
+// one.
+func TestDamagedTwice(t *testing.T) {
+	t.Parallel()
+	o, _ := mixedOutbox(t)
+	dir := copyOf(t, o)
+	log := logOf(dir, 3)
+	var damaged [][]byte
+	for range 2 {
+		if err := flipMiddle(log, readFile(t, log)); err != nil {
+			t.Fatal(err)
+		}
+		damaged = append(damaged, bytes.TrimRight(readFile(t, log), "\x00"))
+		if err := open(t, dir, Options{limits: quiet()}).Close(); err != nil {
+			t.Fatal(err)
+		}
+		o := open(t, dir, Options{AcceptDataLoss: true, limits: quiet()})
+		if err := errors.Join(o.Usage().Err, o.Close()); err != nil {
+			t.Fatalf("accepting the loss: got %v", err)
+		}
+	}
+	for i, name := range []string{log + damagedSuffix, log + damagedSuffix + "2"} {
+		if got := bytes.TrimRight(readFile(t, name), "\x00"); !bytes.Equal(got, damaged[i]) {
+			t.Errorf("damage %d: got %d bytes of %s, want the %d that were damaged", i+1, len(got), name, len(damaged[i]))
+		}
 	}
 }
 

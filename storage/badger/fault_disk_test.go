@@ -46,7 +46,7 @@ func onSmallDisk(t *testing.T, mode string) (string, error) {
 	}
 	out, err := cmd.CombinedOutput()
 	unprepared := errors.Is(err, os.ErrPermission) || strings.Contains(string(out), "cannot mount")
-	if unprepared && (os.Getenv("CI") == "" || os.Getuid() != 0) {
+	if unprepared && os.Getenv("CI") == "" {
 		t.Skipf("a small disk cannot be mounted here: %v: %s", err, out)
 	}
 	return string(out), err

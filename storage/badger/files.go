@@ -1,8 +1,10 @@
 package badger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 )
@@ -17,17 +19,63 @@ func replaceFile(path string, data []byte) (err error) {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = unsynced(f.Sync())
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(temp, path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = unsynced(syncDir(filepath.Dir(path)))
 	}
 	if err != nil {
 		return fmt.Errorf("replacing %s: %w", path, err)
 	}
 	return nil
+}
+
+// replaceFile replaces a file of the open outbox, which a failed sync poisons
+// as that of a commit does: what else the disk keeps is not known any more.
+func (o *Outbox) replaceFile(path string, data []byte) error {
+	err := replaceFile(path, data)
+	if errors.Is(err, errUnsynced) && !isNoRoom(err) {
+		o.poison(err)
+	}
+	return err
+}
+
+// errUnsynced means that a sync failed.
+var errUnsynced = errors.New("a sync failed")
+
+func unsynced(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnsynced, err)
+	}
+	return nil
+}
+
+// checksumMark begins the last line of a file that people may read.
+const checksumMark = "\n# crc32c "
+
+// withChecksum adds a line to a text from which cutChecksum tells whether it
+// is whole.
+func withChecksum(text []byte) []byte {
+	return fmt.Appendf(bytes.Clone(text), "%s%08x\n", checksumMark, crc32.Checksum(text, castagnoli))
+}
+
+func cutChecksum(data []byte) (text []byte, whole bool) {
+	text, _, _ = bytes.Cut(data, []byte(checksumMark))
+	return text, bytes.Equal(data, withChecksum(text))
+}
+
+// damagedName is the name under which a damaged file is kept, beside those
+// that were kept before.
+func damagedName(path string) string {
+	kept := path + damagedSuffix
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(kept); err != nil {
+			return kept
+		}
+		kept = fmt.Sprint(path, damagedSuffix, n)
+	}
 }

@@ -155,11 +155,11 @@ func (o *Outbox) tend(s *segment, surplus bool) error {
 
 // startPacking packs the segment beside the housekeeping, one at a time.
 func (o *Outbox) startPacking(s *segment) {
-	now := o.opt.Now().UnixMilli()
-	if o.failure() != nil || now < s.packAfter.Load() || !o.packing.CompareAndSwap(nil, s) {
+	now := o.uptime()
+	if o.failure() != nil || now < time.Duration(s.packAfter.Load()) || !o.packing.CompareAndSwap(nil, s) {
 		return
 	}
-	s.packAfter.Store(now + o.opt.limits.repack.Milliseconds())
+	s.packAfter.Store(int64(now + o.opt.limits.repack))
 	if o.askSpaceNow(); !o.mayPack(s.journalSize() + o.lowWater()) {
 		o.packing.Store(nil)
 		return
@@ -192,7 +192,7 @@ func (s *segment) finish() error {
 	s.ids.fold()
 	b := s.ids.encode()
 	s.mu.Unlock()
-	if err := replaceFile(s.idsPath(), b); err != nil {
+	if err := s.o.replaceFile(s.idsPath(), b); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -280,7 +280,7 @@ func (s *segment) inUse(mayRead bool) bool {
 	if s.unflushed() > 0 {
 		stays = settledFor
 	}
-	return s.o.opt.Now().UnixNano()-s.lastUsed.Load() < int64(stays)
+	return s.o.uptime()-time.Duration(s.lastUsed.Load()) < stays
 }
 
 // retain removes finished segments: those older than the retention, and the
@@ -310,12 +310,14 @@ func (o *Outbox) retain() error {
 	return errors.Join(errs...)
 }
 
-// isOverdue says whether the segment is older than the retention, or has to
-// make room in an outbox of so many bytes.
+// isOverdue says whether what is finished in the segment was so for longer than
+// the retention, or has to make room in an outbox of so many bytes.
 func (o *Outbox) isOverdue(s *segment, bytes int64) bool {
 	b := o.bounds.Load()
-	_, last := s.span()
-	return !last.Time().After(o.opt.Now().Add(-b.retention)) || bytes >= b.maxSize/10*9
+	s.mu.Lock()
+	last := max(s.last.Milli(), s.endedAt)
+	s.mu.Unlock()
+	return last <= o.opt.Now().Add(-b.retention).UnixMilli() || bytes >= b.maxSize/10*9
 }
 
 // remove takes a segment out of the list, then out of the state, and then
@@ -330,7 +332,8 @@ func (o *Outbox) remove(s *segment) error {
 	if err := o.saveState(); err != nil {
 		return err
 	}
-	for _, name := range []string{s.logPath(), s.logPath() + damagedSuffix} {
+	damaged, _ := filepath.Glob(s.logPath() + damagedSuffix + "*")
+	for _, name := range append(damaged, s.logPath()) {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("removing a segment: %w", err)
 		}

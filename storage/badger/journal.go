@@ -142,7 +142,7 @@ func (s *segment) openJournal() error {
 		return err
 	}
 	err = fmt.Errorf("segment %s: %w", segmentName(s.n), err)
-	if !s.o.opt.AcceptDataLoss {
+	if !s.o.lossy {
 		s.vet.loss = err
 		s.vet.damaged = fmt.Errorf("%w: %w", storage.ErrNotFound, err)
 		return s.vet.damaged

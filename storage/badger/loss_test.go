@@ -46,6 +46,9 @@ func outboxOfAllForms(t *testing.T, dir string) map[uint32]storage.EventKey {
 	if !(*o.segments.Load())[0].stored {
 		t.Fatal("the first segment is not finished")
 	}
+	if err := o.SetEndpointState(t.Context(), "x", storage.EndpointState{Paused: true}); err != nil {
+		t.Fatal(err)
+	}
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +88,8 @@ func TestLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, 0, "00000003.log is missing"},
+		{"endpoints gone", func(t *testing.T, dir string) { removeAll(t, filepath.Join(dir, "ENDPOINTS")) }, 0, "0 changes of endpoints instead of 1"},
+		{"endpoints changed", func(t *testing.T, dir string) { flipIn(t, filepath.Join(dir, "ENDPOINTS"), "paused") }, 0, "ENDPOINTS: record is damaged"},
 		{"state gone", func(t *testing.T, dir string) { removeAll(t, filepath.Join(dir, "STATE")) }, 0, "STATE is missing"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -140,6 +145,33 @@ func acceptLoss(t *testing.T, dir string, read storage.EventKey, o *Outbox) {
 	accept(t, o, "newer", "x")
 }
 
+// TestLossIsAcceptedOnce leaves AcceptDataLoss set: the next loss is refused
+// until it was taken out and set again.
+func TestLossIsAcceptedOnce(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "outbox")
+	outboxOfAllForms(t, dir)
+	accepting := Options{AcceptDataLoss: true, limits: quiet()}
+	try := func(opt Options, lost bool) {
+		t.Helper()
+		o := open(t, dir, opt)
+		if err := o.Usage().Err; lost != (err != nil) {
+			t.Errorf("accepting %t: got %v, want an error: %t", opt.AcceptDataLoss, err, lost)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeAll(t, logOf(dir, activeSegment))
+	try(accepting, false)
+	try(accepting, false) // nothing is lost any more
+	removeAll(t, logOf(dir, sealedSegment))
+	try(accepting, true)
+	try(Options{limits: quiet()}, true)
+	try(accepting, false)
+	try(Options{limits: quiet()}, false)
+}
+
 // readEventually reads an event that may be lost by now.
 func readEventually(t *testing.T, o *Outbox, key storage.EventKey) {
 	t.Helper()
@@ -178,6 +210,22 @@ func removeAll(t *testing.T, path string) {
 		t.Fatalf("there is no %s", path)
 	}
 	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flipIn changes a bit at the beginning of a word in a file.
+func flipIn(t *testing.T, path, word string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := strings.Index(string(b), word)
+	if at < 0 {
+		t.Fatalf("%s has no %q", path, word)
+	}
+	if err := flipAt(at)(path, b); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -37,7 +37,9 @@ type Options struct {
 	MaxPending int
 
 	// AcceptDataLoss opens for writing an outbox of which something is
-	// missing or damaged, once: what is left becomes the new whole.
+	// missing or damaged: what is left becomes the new whole. It does so once:
+	// after it was set when the outbox was opened, it is ignored until the
+	// outbox was opened without it.
 	AcceptDataLoss bool
 
 	// Logger is told of what operators should know. Default: none.

@@ -24,6 +24,9 @@ type Outbox struct {
 	opt  Options
 	lock *dirLock
 
+	// opened is when Open was called; see uptime.
+	opened time.Time
+
 	// bounds hold the options that Configure changes.
 	bounds atomic.Pointer[bounds]
 
@@ -53,8 +56,9 @@ type Outbox struct {
 	pending atomic.Int64
 	space   space
 
-	// recovering says that Open is at work.
-	recovering bool
+	// recovering says that Open is at work, and lossy that it goes on without
+	// what is missing.
+	recovering, lossy bool
 	// closing says that the last state but one was written.
 	closing atomic.Bool
 	// examined counts the bytes of tables that were read to start.
@@ -101,7 +105,7 @@ func Open(dir string, opt Options) (*Outbox, error) {
 		return nil, err
 	}
 	o := &Outbox{
-		dir: dir, opt: opt, lock: lock,
+		dir: dir, opt: opt, lock: lock, opened: opt.Now(),
 		ids:        newClaims[idHash](),
 		deliveries: newClaims[storage.DeliveryID](),
 		failed:     make(chan struct{}),
@@ -189,6 +193,9 @@ func (o *Outbox) closeSegments() error {
 
 // Failed implements storage.Outbox.
 func (o *Outbox) Failed() <-chan struct{} { return o.failed }
+
+// uptime is how long the outbox has been open, whatever the wall clock does.
+func (o *Outbox) uptime() time.Duration { return o.opt.Now().Sub(o.opened) }
 
 // poison ends all writing until the process restarts.
 func (o *Outbox) poison(cause error) {

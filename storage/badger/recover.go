@@ -29,13 +29,19 @@ func (o *Outbox) recover() error {
 	if err != nil {
 		return err
 	}
-	if err := o.loadEndpoints(); err != nil {
+	if err := o.mayLose(st); err != nil {
+		return err
+	}
+	o.state.high = storage.EventKey(st.HighWater)
+	lostStates, err := o.loadEndpoints(st)
+	if err != nil {
 		return err
 	}
 	segs, losses, err := o.listSegments(st, found)
 	if err != nil {
 		return err
 	}
+	losses = append(losses, lostStates)
 	o.segments.Store(&segs)
 	if err := o.loadSegments(segs); err != nil {
 		return err
@@ -43,8 +49,8 @@ func (o *Outbox) recover() error {
 	losses = append(losses, o.compare(st, segs)...)
 	o.resumeKeys(st, segs)
 	if loss := errors.Join(losses...); loss != nil {
-		if !o.opt.AcceptDataLoss {
-			o.poison(fmt.Errorf("data is missing (open once accepting the loss to go on): %w", loss))
+		if !o.lossy {
+			o.poison(fmt.Errorf("data is missing (to go on without it, set accept_data_loss for one start): %w", loss))
 		} else {
 			o.opt.Logger.Warn("outbox goes on without what is missing", zap.String("path", o.dir), zap.Error(loss))
 		}
@@ -59,6 +65,19 @@ func (o *Outbox) recover() error {
 		}
 	}
 	o.measure()
+	return nil
+}
+
+// mayLose finds out whether a loss is accepted.
+func (o *Outbox) mayLose(st state) error {
+	o.lossy = o.opt.AcceptDataLoss && !st.Accepted
+	switch {
+	case !st.Accepted:
+	case o.opt.AcceptDataLoss:
+		o.opt.Logger.Warn("accept_data_loss has done its work at an earlier start and is ignored: take it out", zap.String("path", o.dir))
+	default:
+		return o.takeBackAcceptance(st)
+	}
 	return nil
 }
 
@@ -153,7 +172,7 @@ func (s *segment) chooseForm(f formsFound, st segmentState) error {
 
 // recall takes over what the state says; a finished segment needs no more.
 func (s *segment) recall(st segmentState) {
-	s.sealed, s.sealedAt, s.createdAt = st.Sealed, st.SealedAt, st.CreatedAt
+	s.sealed, s.sealedAt, s.createdAt, s.endedAt = st.Sealed, st.SealedAt, st.CreatedAt, st.EndedAt
 	if !st.Finished || len(st.Counts) != len(s.counts) {
 		return
 	}
@@ -322,7 +341,7 @@ func (s *segment) compare(st segmentState, before *segment) error {
 		return fmt.Errorf("it has %d events instead of %d", s.events, st.Events+int(s.last.Seq()-last.Seq()))
 	case st.Events == 0 && s.events != 1+int(s.last.Seq()-s.first.Seq()):
 		return fmt.Errorf("it has %d events instead of %d", s.events, 1+int(s.last.Seq()-s.first.Seq()))
-	case st.Events == 0 && before != nil && before.n+1 == s.n && s.first.Seq() != before.last.Seq()+1:
+	case st.Events == 0 && before != nil && before.n+1 == s.n && !before.thinned && s.first.Seq() != before.last.Seq()+1:
 		return fmt.Errorf("events are missing before %x", s.first)
 	case s.short != st.Short:
 		return fmt.Errorf("%d deliveries are missing", s.short-st.Short)

@@ -25,10 +25,9 @@ type segment struct {
 	w        *writer   // nil where db is only open to read
 	memTable int64
 
-	lastUsed atomic.Int64
-
-	// packAfter is when packing may be tried again, in milliseconds.
-	packAfter atomic.Int64
+	// lastUsed is when the segment was acquired, and packAfter when packing
+	// may be tried again, in nanoseconds of uptime.
+	lastUsed, packAfter atomic.Int64
 
 	// asked says that the housekeeper was asked for the next segment.
 	asked atomic.Bool
@@ -67,8 +66,9 @@ type segment struct {
 	// to which place its log is synced.
 	packed     bool
 	journalEnd int64
-	// sealedAt and createdAt are in milliseconds.
-	sealedAt, createdAt int64
+	// sealedAt, createdAt and endedAt, when a delivery last was finished, are
+	// in milliseconds.
+	sealedAt, createdAt, endedAt int64
 }
 
 // backlog counts one endpoint's pending deliveries in a segment.
@@ -151,6 +151,7 @@ func (s *segment) unstaged() {
 
 // applied takes a committed group into the counts.
 func (s *segment) applied(group []*op) {
+	now := s.o.opt.Now().UnixMilli()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.journal != nil {
@@ -162,7 +163,7 @@ func (s *segment) applied(group []*op) {
 			total += s.accepted(&p.events[i])
 		}
 		for i := range p.changes {
-			total += s.changed(&p.changes[i])
+			total += s.changed(&p.changes[i], now)
 		}
 		s.written += p.queued
 	}
@@ -200,7 +201,7 @@ func (s *segment) backlog(endpoint string) *backlog {
 	return b
 }
 
-func (s *segment) changed(c *change) int {
+func (s *segment) changed(c *change, now int64) int {
 	s.counts[c.oldStatus]--
 	s.counts[c.newStatus]++
 	s.ids.add(facet(kindCode, hash4(c.code)))
@@ -219,6 +220,8 @@ func (s *segment) changed(c *change) int {
 		s.backlog(c.endpoint).add(created, c.newFresh, c.newDue)
 		s.recent.put(c.id, c.record)
 		delta++
+	} else {
+		s.endedAt = max(s.endedAt, now)
 	}
 	return delta
 }

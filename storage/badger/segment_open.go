@@ -17,7 +17,7 @@ func (s *segment) acquire() error {
 	for {
 		s.use.RLock()
 		if s.journal != nil || s.db != nil {
-			s.lastUsed.Store(s.o.opt.Now().UnixNano())
+			s.lastUsed.Store(int64(s.o.uptime()))
 			return nil
 		}
 		s.use.RUnlock()

@@ -122,6 +122,31 @@ func TestSealingAndRetention(t *testing.T) {
 	}
 }
 
+// TestRetentionCountsFromTheEnd keeps what was finished late for as long as
+// what was finished at once.
+func TestRetentionCountsFromTheEnd(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	opt := Options{Now: c.Now, Retention: 24 * time.Hour, limits: quiet()}
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	id := accept(t, o, "a", "x").Delivery(0)
+	packActive(t, o)
+	accept(t, o, "b", "x")
+	c.advance(48 * time.Hour)
+	settle(t, o, id, storage.StatusDelivered)
+	c.advance(23 * time.Hour)
+	o.tidy()
+	wantDelivery(t, o, id, storage.StatusDelivered, 0)
+	o = reopen(t, o, opt)
+	o.tidy()
+	wantDelivery(t, o, id, storage.StatusDelivered, 0)
+	c.advance(2 * time.Hour)
+	o.tidy()
+	if _, _, err := o.Delivery(t.Context(), id); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("after the retention: got %v, want ErrNotFound", err)
+	}
+}
+
 func TestMaxSize(t *testing.T) {
 	t.Parallel()
 	opt := Options{limits: limits{deliveries: 10, tick: -1, reserve: -1}}

@@ -1,12 +1,10 @@
 package badger
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +14,7 @@ import (
 )
 
 // formatVersion is that of the directory as a whole. A newer one is refused.
-const formatVersion = 3
+const formatVersion = 4
 
 // state is what an outbox knows about itself apart from its segments, so
 // that what they lose is noticed.
@@ -26,6 +24,13 @@ type state struct {
 	// HighWater is a key up to which everything is synced.
 	HighWater hexKey         `json:"high_water"`
 	Segments  []segmentState `json:"segments"`
+
+	// Endpoints is the number of a change of the endpoints' states: their file
+	// has it, or a later one.
+	Endpoints int `json:"endpoints,omitempty"`
+
+	// Accepted says that the outbox was last opened with AcceptDataLoss.
+	Accepted bool `json:"accepted,omitempty"`
 
 	// Clean says that the outbox was closed, and Boot which start of the
 	// system wrote this.
@@ -45,6 +50,7 @@ type segmentState struct {
 	Short     int   `json:"short,omitempty"`
 	CreatedAt int64 `json:"created_at"`
 	SealedAt  int64 `json:"sealed_at,omitempty"`
+	EndedAt   int64 `json:"ended_at,omitempty"`
 	Sealed    bool  `json:"sealed,omitempty"`
 	// Finished says that nothing in it is pending, so that it is not read
 	// when the outbox opens.
@@ -80,6 +86,7 @@ func (k *hexKey) UnmarshalText(b []byte) error {
 type stateFile struct {
 	mu   sync.Mutex
 	last []byte
+	high storage.EventKey // written or read, however little is left below it
 }
 
 func (o *Outbox) statePath() string { return filepath.Join(o.dir, "STATE") }
@@ -93,7 +100,7 @@ func (o *Outbox) loadState() (st state, found bool, err error) {
 	if err != nil {
 		return st, false, fmt.Errorf("reading the outbox's state: %w", err)
 	}
-	b, sum, _ := bytes.Cut(b, []byte(stateSum))
+	b, whole := cutChecksum(b)
 	if err := json.Unmarshal(b, &st); err != nil {
 		return st, true, fmt.Errorf("reading %s: %w: %w", o.statePath(), errDamaged, err)
 	}
@@ -103,17 +110,21 @@ func (o *Outbox) loadState() (st state, found bool, err error) {
 	if st.Format > formatVersion {
 		return st, true, fmt.Errorf("outbox has format %d and this program knows formats up to %d: use a newer one", st.Format, formatVersion)
 	}
-	if string(sum) != checksumLine(b) {
+	if !whole {
 		return st, true, fmt.Errorf("reading %s: %w", o.statePath(), errDamaged)
 	}
 	return st, true, nil
 }
 
-// stateSum comes before the checksum of the state, in its last line.
-const stateSum = "\n# crc32c "
-
-func checksumLine(b []byte) string {
-	return fmt.Sprintf("%08x\n", crc32.Checksum(b, castagnoli))
+// takeBackAcceptance notes that the outbox was opened without AcceptDataLoss,
+// whatever else is the matter with it.
+func (o *Outbox) takeBackAcceptance(st state) error {
+	st.Accepted = false
+	b, err := json.MarshalIndent(&st, "", "\t")
+	if err != nil {
+		return fmt.Errorf("writing the outbox's state: %w", err)
+	}
+	return replaceFile(o.statePath(), withChecksum(b))
 }
 
 // saveState makes the state as it is durable.
@@ -128,22 +139,26 @@ func (o *Outbox) saveState() error {
 func (o *Outbox) writeState(clean bool) error {
 	o.state.mu.Lock()
 	defer o.state.mu.Unlock()
-	st := state{Format: formatVersion, Clean: clean, Boot: bootID()}
+	st := state{
+		Format: formatVersion, Endpoints: o.states.number(), Accepted: o.opt.AcceptDataLoss,
+		Clean: clean, Boot: bootID(),
+	}
 	for _, s := range *o.segments.Load() {
 		s.mu.Lock()
 		if !s.removed {
 			st.Segments = append(st.Segments, segmentState{
 				N: s.n, First: hexKey(s.first), Last: hexKey(s.last), Events: s.events, Counts: slices.Clone(s.counts[:]), Short: s.short,
-				CreatedAt: s.createdAt, SealedAt: s.sealedAt, Sealed: s.sealed,
+				CreatedAt: s.createdAt, SealedAt: s.sealedAt, EndedAt: s.endedAt, Sealed: s.sealed,
 				Journal: s.journalEnd, Codeless: s.codeless, Thinned: s.thinned, Tables: s.vet.tables,
 				Finished: s.sealed && s.counts[statusPending] == 0 && s.stored,
 			})
 		}
-		if s.last != (storage.EventKey{}) {
-			st.HighWater = hexKey(s.last)
+		if compareKeys(s.last, o.state.high) > 0 {
+			o.state.high = s.last
 		}
 		s.mu.Unlock()
 	}
+	st.HighWater = hexKey(o.state.high)
 	b, err := json.MarshalIndent(&st, "", "\t")
 	if err != nil {
 		return fmt.Errorf("writing the outbox's state: %w", err)
@@ -151,12 +166,10 @@ func (o *Outbox) writeState(clean bool) error {
 	if string(b) == string(o.state.last) {
 		return nil
 	}
-	last := string(b)
-	b = append(append(b, stateSum...), checksumLine([]byte(last))...)
-	if err := replaceFile(o.statePath(), b); err != nil {
+	if err := o.replaceFile(o.statePath(), withChecksum(b)); err != nil {
 		o.state.last = nil // either may be on the disk
 		return err
 	}
-	o.state.last = []byte(last)
+	o.state.last = b
 	return nil
 }

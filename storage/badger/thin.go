@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,29 +109,30 @@ func (o *Outbox) writeThin(s *segment) (*segment, error) {
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return nil, err
 	}
-	txn := s.db.db.NewTransaction(false)
-	defer txn.Discard()
-	t := thinner{
-		v: tables{txn}, kept: make(map[storage.EventKey]bool),
-		tables: newTableWriter(dir, o.mayWriteTables),
-	}
-	defer t.tables.release()
-	if err := t.run(); err != nil {
+	kept := make(map[storage.EventKey]bool)
+	err := s.read(func(v view) error {
+		t := thinner{v: v.(tables), kept: kept, tables: newTableWriter(dir, o.mayWriteTables)}
+		defer t.tables.release()
+		return t.run()
+	})
+	if err != nil {
 		return nil, err
 	}
-	return s.countThin(dir)
+	return s.countThin(dir, kept)
 }
 
 // countThin opens the new database and counts what is in it, which must be
-// all that is pending.
-func (s *segment) countThin(dir string) (*segment, error) {
+// all that is pending, and whole: iterators may pass over damage in silence.
+func (s *segment) countThin(dir string, kept map[storage.EventKey]bool) (*segment, error) {
 	db, err := openBadger(dir, s.o.opt.limits.memTable, s.o.opt.Logger)
 	if err != nil {
 		return nil, err
 	}
 	thinned := newSegment(s.o, s.n)
 	txn := db.NewTransaction(false)
-	err = thinned.scan(tables{txn})
+	if err = thinned.scan(tables{txn}); err == nil {
+		err = checkEvents(tables{txn}, kept)
+	}
 	txn.Discard()
 	if err = errors.Join(err, db.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return nil, err
@@ -138,7 +140,25 @@ func (s *segment) countThin(dir string) (*segment, error) {
 	if got, want := thinned.counts[statusPending], s.counts[statusPending]; got != want {
 		return nil, fmt.Errorf("%d pending deliveries came through instead of %d", got, want)
 	}
+	if thinned.events != len(kept) || thinned.short > s.short {
+		return nil, fmt.Errorf("%d events came through instead of %d, without %d deliveries", thinned.events, len(kept), thinned.short)
+	}
 	return thinned, nil
+}
+
+// checkEvents sees that every event can be read as a whole, and found by its
+// id.
+func checkEvents(v view, keys map[storage.EventKey]bool) error {
+	for key := range keys {
+		e, err := readEvent(v, key)
+		if err != nil {
+			return fmt.Errorf("event %x did not come through: %w", key, err)
+		}
+		if _, found, err := readID(v, hashID(e.ID)); err != nil || !slices.Contains(found, key) {
+			return fmt.Errorf("the id of event %x did not come through: %w", key, errors.Join(err, storage.ErrNotFound))
+		}
+	}
+	return nil
 }
 
 // replaceBy puts the new database in the place of the old one, which stays

@@ -53,6 +53,19 @@ func (s *segment) isDamaged() bool {
 	return s.vet.damaged != nil
 }
 
+// mayPutOff says whether so much was examined already to start that these
+// tables are for the housekeeper.
+func (o *Outbox) mayPutOff(dir string) bool {
+	tables, _ := filepath.Glob(filepath.Join(dir, "*.sst"))
+	size := int64(0)
+	for _, name := range tables {
+		if fi, err := os.Stat(name); err == nil {
+			size += fi.Size()
+		}
+	}
+	return o.examined.Add(size) > maxExaminedBytes
+}
+
 // examine reads the files before Badger opens them for the first time; use is
 // locked.
 func (s *segment) examine() error {
@@ -63,17 +76,10 @@ func (s *segment) examine() error {
 		return nil
 	}
 	want := s.vet.want
-	tables, _ := filepath.Glob(filepath.Join(s.dir, "*.sst"))
-	if !want.clean {
-		size := int64(0)
-		for _, name := range tables {
-			if fi, err := os.Stat(name); err == nil {
-				size += fi.Size()
-			}
-		}
-		want.indexOnly = s.o.examined.Add(size) > maxExaminedBytes
-	} else {
-		want.indexOnly = true
+	// A loss that is accepted is looked for everywhere: what turned up
+	// later would be another.
+	if !s.o.lossy {
+		want.indexOnly = want.clean || s.o.mayPutOff(s.dir)
 	}
 	d, err := examine(s.dir, want)
 	if err != nil {
@@ -81,7 +87,7 @@ func (s *segment) examine() error {
 	}
 	if err := d.err(); err != nil {
 		err = fmt.Errorf("segment %s: %w", segmentName(s.n), err)
-		if !s.o.opt.AcceptDataLoss {
+		if !s.o.lossy {
 			s.vet.loss = err
 			s.vet.damaged = fmt.Errorf("%w: %w", storage.ErrNotFound, err)
 			if !s.o.recovering {

@@ -1,0 +1,117 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// heldLog is an outbox whose first sync is held up.
+type heldLog struct {
+	*Outbox
+	entered, leave chan struct{}
+	syncs          int // of the writer, to be read when it is idle
+	callers        sync.WaitGroup
+	errs           chan error
+}
+
+func holdSync(t *testing.T, callers int) *heldLog {
+	t.Helper()
+	h := &heldLog{
+		Outbox:  open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()}),
+		entered: make(chan struct{}), leave: make(chan struct{}), errs: make(chan error, callers),
+	}
+	log := h.active.Load().journal.log
+	sync := log.sync
+	log.sync = func() error {
+		if h.syncs++; h.syncs == 1 {
+			close(h.entered)
+			<-h.leave
+		}
+		return sync()
+	}
+	return h
+}
+
+func (h *heldLog) accept(ctx context.Context, id string) {
+	h.callers.Go(func() {
+		_, err := h.Accept(ctx, []storage.NewEvent{{ID: id, Type: "t", Endpoints: []string{"x"}}})
+		h.errs <- err
+	})
+}
+
+func (h *heldLog) waiting() int {
+	q := h.active.Load().w.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ops)
+}
+
+// TestWhatWaitsSharesASync sees that nothing is acknowledged before its sync,
+// and that all that came during one share the next.
+func TestWhatWaitsSharesASync(t *testing.T) {
+	t.Parallel()
+	const callers = 50
+	h := holdSync(t, callers+1)
+	h.accept(t.Context(), "first")
+	<-h.entered
+	for i := range callers {
+		h.accept(t.Context(), counted("event", i))
+	}
+	await(t, "the others wait", func() bool { return h.waiting() == callers })
+	if n := len(h.errs); n != 0 {
+		t.Errorf("before the sync: got %d answers, want none", n)
+	}
+	close(h.leave)
+	h.callers.Wait()
+	for range callers + 1 {
+		if err := <-h.errs; err != nil {
+			t.Errorf("accepting: got %v", err)
+		}
+	}
+	if h.syncs != 2 {
+		t.Errorf("got %d syncs for %d events, want 2", h.syncs, callers+1)
+	}
+}
+
+// TestFullQueueHoldsCallersBack fills the queue of the commit group: whoever
+// comes then waits for room, and may go away.
+func TestFullQueueHoldsCallersBack(t *testing.T) {
+	t.Parallel()
+	h := holdSync(t, maxQueuedOps+2)
+	h.accept(t.Context(), "first")
+	<-h.entered
+	for i := range maxQueuedOps {
+		h.accept(t.Context(), counted("event", i))
+	}
+	await(t, "the queue is full", func() bool { return h.waiting() == maxQueuedOps })
+	ctx, cancel := context.WithCancel(t.Context())
+	h.accept(ctx, "one more")
+	q := h.active.Load().w.queue
+	await(t, "one more waits for room", func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.room != nil
+	})
+	if n := h.waiting(); n != maxQueuedOps {
+		t.Errorf("in the queue: got %d, want %d", n, maxQueuedOps)
+	}
+	cancel()
+	if err := <-h.errs; !errors.Is(err, context.Canceled) {
+		t.Errorf("one more: got %v, want context.Canceled", err)
+	}
+	close(h.leave)
+	h.callers.Wait()
+	for range maxQueuedOps + 1 {
+		if err := <-h.errs; err != nil {
+			t.Fatalf("accepting: got %v", err)
+		}
+	}
+	if _, _, err := h.EventByID(t.Context(), "one more"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("one more: got %v, want that it was not stored", err)
+	}
+}
