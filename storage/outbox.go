@@ -87,7 +87,8 @@ type Outbox interface {
 	Replay(ctx context.Context, of DeliveryID) (*Delivery, error)
 
 	// SetEndpointState keeps what must survive a restart about an endpoint.
-	// A zero state removes the record.
+	// A zero state removes the record. Errors: ErrFull when the disk has no
+	// room for it, ErrFailed, ErrClosed, or the error of ctx.
 	SetEndpointState(ctx context.Context, endpoint string, state EndpointState) error
 
 	// EndpointStates returns every endpoint state that is kept.

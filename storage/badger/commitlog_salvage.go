@@ -112,26 +112,26 @@ func ofMostFrequentSalt(groups []foundGroup) []foundGroup {
 }
 
 // keepLogCopy gives a file a second name, which takes no room, or copies it
-// where it can have only one.
+// where it can have only one. An earlier attempt may have done so already.
 func keepLogCopy(path string, data []byte) error {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	before, err := filepath.Glob(path + damagedSuffix + "*")
-	if err != nil {
-		return err
-	}
+	whole := data[:lastNonZero(data)]
+	before, kept := keptDamage(path)
 	for _, name := range before {
 		if was, err := os.Stat(name); err == nil && os.SameFile(was, fi) {
-			return nil // an earlier attempt did not get further
+			return nil
+		}
+		if b, err := os.ReadFile(name); err == nil && bytes.Equal(b, whole) {
+			return nil
 		}
 	}
-	kept := damagedName(path)
 	if err := os.Link(path, kept); err == nil {
 		return syncDir(filepath.Dir(path))
 	}
-	return replaceFile(kept, data[:lastNonZero(data)])
+	return replaceFile(kept, whole)
 }
 
 // rewriteLog puts a log of the groups in the place of a file. They are

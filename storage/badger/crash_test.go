@@ -86,7 +86,7 @@ func (w *childWriter) run(c int) {
 	for i := 0; ; i++ {
 		id := fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i)
 		if w.early {
-			w.say("accepted", id)
+			w.say("accepted", fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i+100))
 		}
 		a, err := w.o.Accept(ctxOfChild, []storage.NewEvent{{ID: id, Type: "t", Body: []byte(id), Endpoints: []string{"x", "y"}}})
 		if err != nil {

@@ -38,10 +38,11 @@ func replaceFile(path string, data []byte) (err error) {
 // as that of a commit does: what else the disk keeps is not known any more.
 func (o *Outbox) replaceFile(path string, data []byte) error {
 	err := replaceFile(path, data)
-	if errors.Is(err, errUnsynced) && !isNoRoom(err) {
-		o.poison(err)
+	if !errors.Is(err, errUnsynced) || isNoRoom(err) {
+		return err // without room, the old file stands, and a new one is tried later
 	}
-	return err
+	o.poison(err)
+	return o.failure()
 }
 
 // errUnsynced means that a sync failed.
@@ -68,14 +69,20 @@ func cutChecksum(data []byte) (text []byte, whole bool) {
 	return text, bytes.Equal(data, withChecksum(text))
 }
 
-// damagedName is the name under which a damaged file is kept, beside those
-// that were kept before.
-func damagedName(path string) string {
-	kept := path + damagedSuffix
-	for n := 2; ; n++ {
-		if _, err := os.Lstat(kept); err != nil {
-			return kept
+// keptDamage lists what is kept of a damaged file, and the name for the next.
+func keptDamage(path string) (kept []string, next string) {
+	next = path + damagedSuffix
+	for {
+		if _, err := os.Lstat(next); err != nil {
+			return kept, next
 		}
-		kept = fmt.Sprint(path, damagedSuffix, n)
+		kept = append(kept, next)
+		next = fmt.Sprint(path, damagedSuffix, len(kept)+1)
 	}
+}
+
+// damagedName is the name under which a damaged file is kept.
+func damagedName(path string) string {
+	_, next := keptDamage(path)
+	return next
 }

@@ -13,24 +13,28 @@ import (
 // heldLog is an outbox whose first sync is held up.
 type heldLog struct {
 	*Outbox
-	entered, leave chan struct{}
-	syncs          int // of the writer, to be read when it is idle
-	callers        sync.WaitGroup
-	errs           chan error
+	entered chan struct{}
+	leave   func()
+	syncs   int // of the writer, to be read when it is idle
+	callers sync.WaitGroup
+	errs    chan error
 }
 
 func holdSync(t *testing.T, callers int) *heldLog {
 	t.Helper()
 	h := &heldLog{
 		Outbox:  open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()}),
-		entered: make(chan struct{}), leave: make(chan struct{}), errs: make(chan error, callers),
+		entered: make(chan struct{}), errs: make(chan error, callers),
 	}
+	held, leave := context.WithCancel(context.Background())
+	h.leave = leave
+	t.Cleanup(leave) // before the outbox is closed
 	log := h.active.Load().journal.log
 	sync := log.sync
 	log.sync = func() error {
 		if h.syncs++; h.syncs == 1 {
 			close(h.entered)
-			<-h.leave
+			<-held.Done()
 		}
 		return sync()
 	}
@@ -66,7 +70,7 @@ func TestWhatWaitsSharesASync(t *testing.T) {
 	if n := len(h.errs); n != 0 {
 		t.Errorf("before the sync: got %d answers, want none", n)
 	}
-	close(h.leave)
+	h.leave()
 	h.callers.Wait()
 	for range callers + 1 {
 		if err := <-h.errs; err != nil {
@@ -104,7 +108,7 @@ func TestFullQueueHoldsCallersBack(t *testing.T) {
 	if err := <-h.errs; !errors.Is(err, context.Canceled) {
 		t.Errorf("one more: got %v, want context.Canceled", err)
 	}
-	close(h.leave)
+	h.leave()
 	h.callers.Wait()
 	for range maxQueuedOps + 1 {
 		if err := <-h.errs; err != nil {

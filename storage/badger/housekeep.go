@@ -156,7 +156,8 @@ func (o *Outbox) tend(s *segment, surplus bool) error {
 // startPacking packs the segment beside the housekeeping, one at a time.
 func (o *Outbox) startPacking(s *segment) {
 	now := o.uptime()
-	if o.failure() != nil || now < time.Duration(s.packAfter.Load()) || !o.packing.CompareAndSwap(nil, s) {
+	wait := time.Duration(s.packAfter.Load()) - now
+	if o.failure() != nil || wait > 0 && wait <= o.opt.limits.repack || !o.packing.CompareAndSwap(nil, s) {
 		return
 	}
 	s.packAfter.Store(int64(now + o.opt.limits.repack))
@@ -280,7 +281,7 @@ func (s *segment) inUse(mayRead bool) bool {
 	if s.unflushed() > 0 {
 		stays = settledFor
 	}
-	return s.o.uptime()-time.Duration(s.lastUsed.Load()) < stays
+	return (s.o.uptime() - time.Duration(s.lastUsed.Load())).Abs() < stays
 }
 
 // retain removes finished segments: those older than the retention, and the
@@ -332,7 +333,7 @@ func (o *Outbox) remove(s *segment) error {
 	if err := o.saveState(); err != nil {
 		return err
 	}
-	damaged, _ := filepath.Glob(s.logPath() + damagedSuffix + "*")
+	damaged, _ := keptDamage(s.logPath())
 	for _, name := range append(damaged, s.logPath()) {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("removing a segment: %w", err)

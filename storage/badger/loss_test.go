@@ -138,7 +138,6 @@ func acceptLoss(t *testing.T, dir string, read storage.EventKey, o *Outbox) {
 		t.Fatalf("accepting the loss: got %v", err)
 	}
 	accept(t, o, "new", "x")
-	readEventually(t, o, read)
 	o = reopen(t, o, Options{limits: quiet()})
 	readEventually(t, o, read)
 	wantWhole(t, o)

@@ -194,7 +194,8 @@ func (o *Outbox) closeSegments() error {
 // Failed implements storage.Outbox.
 func (o *Outbox) Failed() <-chan struct{} { return o.failed }
 
-// uptime is how long the outbox has been open, whatever the wall clock does.
+// uptime is how long the outbox has been open. With time.Now, the wall clock
+// does not matter; another clock may go back, which callers must bear.
 func (o *Outbox) uptime() time.Duration { return o.opt.Now().Sub(o.opened) }
 
 // poison ends all writing until the process restarts.

@@ -21,15 +21,15 @@ import (
 // recover opens what is there, counts what is pending, and compares what it
 // finds with what the state file says must be there.
 func (o *Outbox) recover() error {
+	if err := o.mayLose(); err != nil {
+		return err
+	}
 	st, found, err := o.loadState()
-	if errors.Is(err, errDamaged) && o.opt.AcceptDataLoss {
+	if errors.Is(err, errDamaged) && o.lossy {
 		o.opt.Logger.Warn("outbox goes on without its state", zap.String("path", o.dir), zap.Error(err))
 		st, found, err = state{}, false, nil
 	}
 	if err != nil {
-		return err
-	}
-	if err := o.mayLose(st); err != nil {
 		return err
 	}
 	o.state.high = storage.EventKey(st.HighWater)
@@ -47,6 +47,7 @@ func (o *Outbox) recover() error {
 		return err
 	}
 	losses = append(losses, o.compare(st, segs)...)
+	o.resumeEnds(st, segs)
 	o.resumeKeys(st, segs)
 	if loss := errors.Join(losses...); loss != nil {
 		if !o.lossy {
@@ -60,6 +61,9 @@ func (o *Outbox) recover() error {
 		if !o.makeRoom(slack) { // for the state
 			return o.lackOfRoom(slack)
 		}
+		if err := o.noteAcceptance(); err != nil {
+			return err
+		}
 		if err := o.activate(); err != nil {
 			return err
 		}
@@ -68,17 +72,31 @@ func (o *Outbox) recover() error {
 	return nil
 }
 
+// acceptedPath is that of an empty file which says that AcceptDataLoss has done
+// its work.
+func (o *Outbox) acceptedPath() string { return filepath.Join(o.dir, "ACCEPTED") }
+
 // mayLose finds out whether a loss is accepted.
-func (o *Outbox) mayLose(st state) error {
-	o.lossy = o.opt.AcceptDataLoss && !st.Accepted
-	switch {
-	case !st.Accepted:
-	case o.opt.AcceptDataLoss:
+func (o *Outbox) mayLose() error {
+	o.lossy = o.opt.AcceptDataLoss
+	if !o.lossy {
+		if err := os.Remove(o.acceptedPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("taking back the acceptance of a loss: %w", err)
+		}
+		return nil
+	}
+	if _, err := os.Lstat(o.acceptedPath()); err == nil {
+		o.lossy = false
 		o.opt.Logger.Warn("accept_data_loss has done its work at an earlier start and is ignored: take it out", zap.String("path", o.dir))
-	default:
-		return o.takeBackAcceptance(st)
 	}
 	return nil
+}
+
+func (o *Outbox) noteAcceptance() error {
+	if !o.lossy {
+		return nil
+	}
+	return replaceFile(o.acceptedPath(), nil)
 }
 
 // listSegments lines up the files with the state. Those left by a removal or
@@ -208,7 +226,8 @@ func (o *Outbox) loadSegments(segs []*segment) error {
 		})
 	}
 	for _, s := range segs {
-		if !s.stored {
+		// What turned up later in a finished one would be another loss.
+		if !s.stored || o.lossy {
 			work <- s
 		}
 	}
@@ -220,6 +239,15 @@ func (o *Outbox) loadSegments(segs []*segment) error {
 // load opens and scans a segment, and leaves it open unless many are.
 func (o *Outbox) load(s *segment, opened *atomic.Int64) error {
 	s.use.Lock()
+	if s.stored {
+		defer s.use.Unlock()
+		err := s.examine()
+		s.noteTables()
+		if err != nil {
+			return fmt.Errorf("examining segment %s: %w", s.dir, err)
+		}
+		return nil
+	}
 	err := s.open()
 	s.use.Unlock()
 	if s.vet.damaged != nil {
@@ -347,6 +375,21 @@ func (s *segment) compare(st segmentState, before *segment) error {
 		return fmt.Errorf("%d deliveries are missing", s.short-st.Short)
 	}
 	return nil
+}
+
+// resumeEnds finds segments in which something was finished since the state was
+// written: it is kept for the whole retention from now on, because nobody knows
+// since when it was finished.
+func (o *Outbox) resumeEnds(st state, segs []*segment) {
+	counts := make(map[uint32][]int, len(st.Segments))
+	for _, s := range st.Segments {
+		counts[s.N] = s.Counts
+	}
+	for _, s := range segs {
+		if !slices.Equal(s.counts[:], counts[s.n]) {
+			s.endedAt = max(s.endedAt, o.opt.Now().UnixMilli())
+		}
+	}
 }
 
 // resumeKeys goes on after the greatest key that was ever given away.

@@ -66,7 +66,7 @@ type segment struct {
 	// to which place its log is synced.
 	packed     bool
 	journalEnd int64
-	// sealedAt, createdAt and endedAt, when a delivery last was finished, are
+	// sealedAt, createdAt and endedAt, when a delivery was last finished, are
 	// in milliseconds.
 	sealedAt, createdAt, endedAt int64
 }

@@ -217,6 +217,35 @@ func TestClockGoesBack(t *testing.T) {
 	}
 }
 
+// TestClockGoesBackWhileOpen sees that segments are packed, and databases
+// closed, all the same.
+func TestClockGoesBackWhileOpen(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	opt := Options{Now: c.Now, limits: quiet()}
+	opt.limits.idle = 1
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	for i := range 3 {
+		accept(t, o, fmt.Sprint(i), "x")
+		packActive(t, o)
+	}
+	if due, err := o.Due(t.Context(), "x", storage.Position{}, 10); err != nil || len(due) != 3 {
+		t.Fatalf("due: got %v, %v, want all", due, err)
+	}
+	if got := openDatabases(o); got != 3 {
+		t.Fatalf("read: got %d open databases, want 3", got)
+	}
+	last := sealActive(t, o)
+	c.advance(-24 * time.Hour)
+	o.tidy()
+	if got := openDatabases(o); got != 1 {
+		t.Errorf("got %d open databases, want 1", got)
+	}
+	if !last.isPacked() {
+		t.Error("the finished segment is not packed")
+	}
+}
+
 // TestTooLarge asks for more than one commit of a journal can hold.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
@@ -257,17 +286,16 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 		ids = append(ids, accept(t, o, fmt.Sprint(i), "x").Delivery(0))
 		packActive(t, o)
 	}
-	openOnes := func() int { return openDatabases(o) }
 	if due, err := o.Due(t.Context(), "x", storage.Position{}, 10); err != nil || len(due) != len(ids) {
 		t.Fatalf("due: got %v, %v, want all", due, err)
 	}
 	o.tidy()
-	if n := openOnes(); n != len(ids) {
+	if n := openDatabases(o); n != len(ids) {
 		t.Errorf("just used: got %d open databases, want all", n)
 	}
 	c.advance(unusedFor)
 	o.tidy()
-	if n := openOnes(); n != opt.limits.idle {
+	if n := openDatabases(o); n != opt.limits.idle {
 		t.Errorf("unused: got %d open databases, want %d", n, opt.limits.idle)
 	}
 	for _, id := range ids { // a table is not yet written of this
@@ -275,12 +303,12 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 	}
 	c.advance(unusedFor)
 	o.tidy()
-	if n := openOnes(); n != len(ids) {
+	if n := openDatabases(o); n != len(ids) {
 		t.Errorf("settled in a while ago: got %d open databases, want all", n)
 	}
 	c.advance(settledFor)
 	o.tidy()
-	if n := openOnes(); n != opt.limits.idle {
+	if n := openDatabases(o); n != opt.limits.idle {
 		t.Errorf("settled in long ago: got %d open databases, want %d", n, opt.limits.idle)
 	}
 	for _, id := range ids {
@@ -289,7 +317,7 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 	accept(t, o, "pending", "x")
 	packActive(t, o)
 	o = reopen(t, o, opt)
-	if n := openOnes(); n > opt.limits.idle {
+	if n := openDatabases(o); n > opt.limits.idle {
 		t.Errorf("opened again: got %d open databases, want at most %d", n, opt.limits.idle)
 	}
 	for _, id := range ids {
@@ -297,7 +325,7 @@ func TestUnusedDatabasesAreClosed(t *testing.T) {
 	}
 }
 
-// openDatabases counts them.
+// openDatabases counts the segments whose database is open.
 func openDatabases(o *Outbox) (n int) {
 	for _, s := range *o.segments.Load() {
 		if formOf(s) == "open" {

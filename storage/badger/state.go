@@ -25,12 +25,9 @@ type state struct {
 	HighWater hexKey         `json:"high_water"`
 	Segments  []segmentState `json:"segments"`
 
-	// Endpoints is the number of a change of the endpoints' states: their file
-	// has it, or a later one.
+	// Endpoints is how many changes of the endpoints' states there were, at
+	// least: their file knows of as many, or of more.
 	Endpoints int `json:"endpoints,omitempty"`
-
-	// Accepted says that the outbox was last opened with AcceptDataLoss.
-	Accepted bool `json:"accepted,omitempty"`
 
 	// Clean says that the outbox was closed, and Boot which start of the
 	// system wrote this.
@@ -86,7 +83,9 @@ func (k *hexKey) UnmarshalText(b []byte) error {
 type stateFile struct {
 	mu   sync.Mutex
 	last []byte
-	high storage.EventKey // written or read, however little is left below it
+	// high is the greatest key that a state ever named; it stays when the
+	// events below it go.
+	high storage.EventKey
 }
 
 func (o *Outbox) statePath() string { return filepath.Join(o.dir, "STATE") }
@@ -116,17 +115,6 @@ func (o *Outbox) loadState() (st state, found bool, err error) {
 	return st, true, nil
 }
 
-// takeBackAcceptance notes that the outbox was opened without AcceptDataLoss,
-// whatever else is the matter with it.
-func (o *Outbox) takeBackAcceptance(st state) error {
-	st.Accepted = false
-	b, err := json.MarshalIndent(&st, "", "\t")
-	if err != nil {
-		return fmt.Errorf("writing the outbox's state: %w", err)
-	}
-	return replaceFile(o.statePath(), withChecksum(b))
-}
-
 // saveState makes the state as it is durable.
 func (o *Outbox) saveState() error {
 	if o.closing.Load() {
@@ -139,10 +127,7 @@ func (o *Outbox) saveState() error {
 func (o *Outbox) writeState(clean bool) error {
 	o.state.mu.Lock()
 	defer o.state.mu.Unlock()
-	st := state{
-		Format: formatVersion, Endpoints: o.states.number(), Accepted: o.opt.AcceptDataLoss,
-		Clean: clean, Boot: bootID(),
-	}
+	st := state{Format: formatVersion, Endpoints: o.states.number(), Clean: clean, Boot: bootID()}
 	for _, s := range *o.segments.Load() {
 		s.mu.Lock()
 		if !s.removed {

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -131,7 +132,7 @@ func (s *segment) countThin(dir string, kept map[storage.EventKey]bool) (*segmen
 	thinned := newSegment(s.o, s.n)
 	txn := db.NewTransaction(false)
 	if err = thinned.scan(tables{txn}); err == nil {
-		err = checkEvents(tables{txn}, kept)
+		err = errors.Join(checkEvents(tables{txn}, kept), checkIndexes(tables{txn}))
 	}
 	txn.Discard()
 	if err = errors.Join(err, db.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
@@ -155,8 +156,36 @@ func checkEvents(v view, keys map[storage.EventKey]bool) error {
 			return fmt.Errorf("event %x did not come through: %w", key, err)
 		}
 		if _, found, err := readID(v, hashID(e.ID)); err != nil || !slices.Contains(found, key) {
-			return fmt.Errorf("the id of event %x did not come through: %w", key, errors.Join(err, storage.ErrNotFound))
+			return fmt.Errorf("the id of event %x did not come through: %w", key, cmp.Or(err, storage.ErrNotFound))
 		}
+	}
+	return nil
+}
+
+// checkIndexes sees that what is pending can be found by its endpoint, and by
+// the time at which it is due.
+func checkIndexes(v view) error {
+	deliveries, indexed := 0, 0
+	err := walk(v, []byte{kindDelivery}, func(c cursor) (bool, error) {
+		deliveries++
+		if c.meta()&metaStatus != statusPending {
+			return true, nil
+		}
+		id := storage.DeliveryID(c.key()[1:])
+		return true, c.value(func(record []byte) error {
+			h, err := decodeHead(record)
+			if err != nil || h.next == 0 {
+				return err
+			}
+			_, err = v.get(appendDueKey(nil, hash4(string(h.endpoint())), h.next, id))
+			return err
+		})
+	})
+	if err == nil {
+		err = walk(v, []byte{kindEndpoint}, func(cursor) (bool, error) { indexed++; return true, nil })
+	}
+	if err != nil || indexed != deliveries {
+		return fmt.Errorf("%d of %d deliveries are in the indexes: %w", indexed, deliveries, cmp.Or(err, errDamaged))
 	}
 	return nil
 }

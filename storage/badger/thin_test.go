@@ -251,7 +251,9 @@ func TestThinningBesideSettling(t *testing.T) {
 	wg.Go(func() {
 		for i, id := range a.pending[:5] {
 			if i == 1 {
-				a.o.tidy()
+				if err := a.o.thin(a.s); err != nil { // whatever the retention says
+					t.Errorf("thinning: got %v", err)
+				}
 			}
 			settle(t, a.o, id, storage.StatusDelivered)
 		}
@@ -267,6 +269,9 @@ func TestThinningBesideSettling(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	if !a.s.thinned {
+		t.Error("nothing was thinned, so nothing was tried")
+	}
 	for range 2 {
 		for _, id := range a.pending {
 			// What was delivered before was old history.
@@ -335,6 +340,9 @@ func TestThinningMissesNothing(t *testing.T) {
 				if e, err := o.Event(t.Context(), id.Event()); err != nil {
 					t.Errorf("damage %d: got %v, %v, want the event of a pending delivery", i, e, err)
 				}
+			}
+			if due, err := o.Due(t.Context(), "slow", storage.Position{}, 1000); err != nil || len(due) != len(a.pending)+1 {
+				t.Errorf("damage %d: due: got %d, %v, want all %d", i, len(due), err, len(a.pending)+1)
 			}
 		}
 		_ = o.Close()

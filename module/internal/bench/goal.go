@@ -102,9 +102,10 @@ func (g goal) verdict(v float64) string {
 }
 
 // errFault fails the command after its table.
-var errFault = errors.New("events must arrive, and once")
+var errFault = errors.New("events were lost or doubled")
 
-// failure says whether the sidecar lost or doubled any event in any round.
+// failure says whether the sidecar lost or doubled any event in any round: no
+// attempt is cut off here, so none has to be made twice.
 func (rep *report) failure() error {
 	for _, r := range rep.rows {
 		if r.figure != "lost" && !strings.HasPrefix(r.figure, "doubled") {

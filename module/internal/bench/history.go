@@ -216,25 +216,28 @@ func (r *runner) beside(ctx context.Context, a admin, listings []*listing) ([]fi
 	}
 	var alone, during []time.Duration
 	var all result
+	add := func(to *[]time.Duration, res result) {
+		*to = append(*to, res.answers...)
+		all.lost += res.lost
+		all.doubled += res.doubled
+	}
 	for range besideTurns {
 		res, err := r.run(ctx, ld)
 		if err != nil {
 			return nil, err
 		}
-		alone = append(alone, res.answers...)
-		all.lost, all.doubled = all.lost+res.lost, all.doubled+res.doubled
+		add(&alone, res)
 		if res, err = r.asked(ctx, ld, a, listings); err != nil {
 			return nil, err
 		}
-		during = append(during, res.answers...)
-		all.lost, all.doubled = all.lost+res.lost, all.doubled+res.doubled
+		add(&during, res)
 	}
-	before, then := ms(percentile(alone, 99)), ms(percentile(during, 99))
+	p99Alone, p99Beside := ms(percentile(alone, 99)), ms(percentile(during, 99))
 	return append(append(pages(listings, besideIngest),
 		figure{"ingest", perSecond, float64(ld.rate)},
-		figure{"ingest answer p99, alone", millis, before},
-		figure{"ingest answer p99, beside pages", millis, then},
-		figure{"ingest answer p99, beside pages to alone", times, then / before},
+		figure{"ingest answer p99, alone", millis, p99Alone},
+		figure{"ingest answer p99, beside pages", millis, p99Beside},
+		figure{"ingest answer p99, beside pages to alone", times, p99Beside / p99Alone},
 	), faults(all)...), nil
 }
 

@@ -28,9 +28,11 @@ const (
 	measured = 20
 
 	// burstEffect is how long after the peak was measured events still wait
-	// because of it.
+	// because of it, at most.
 	burstEffect = time.Second
 )
+
+func (ld load) burstEffect() time.Duration { return min(burstEffect, ld.follow/4) }
 
 func (ld load) ticker(ticks chan<- time.Time, l *ledger) *ticker {
 	return &ticker{load: ld, ticks: ticks, l: l}
@@ -81,7 +83,7 @@ func (t *ticker) measure(ctx context.Context) error {
 	peak := float64(t.l.complete.Load()-before) / time.Since(began).Seconds()
 	t.rate = max(int(share*peak), 1)
 	t.l.rates = append(t.l.rates, t.rate)
-	t.l.bursts = append(t.l.bursts, span{began.Sub(t.l.start), time.Since(t.l.start) + burstEffect})
+	t.l.bursts = append(t.l.bursts, span{began.Sub(t.l.start), time.Since(t.l.start) + t.burstEffect()})
 	return nil
 }
 

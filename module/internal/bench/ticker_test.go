@@ -42,8 +42,8 @@ func TestFollow(t *testing.T) {
 			t.Errorf("got the rates %v, want about %v", l.rates, want)
 		}
 		for i, b := range l.bursts {
-			if from := time.Duration(i+1) * time.Second; b.from < from || b.from > from+200*time.Millisecond || b.to < b.from+burstEffect {
-				t.Errorf("burst %d: got %v, want it after %v and %v long", i, b, from, burstEffect)
+			if from := time.Duration(i+1) * time.Second; b.from < from || b.from > from+200*time.Millisecond || b.to < b.from+ld.burstEffect() {
+				t.Errorf("burst %d: got %v, want it after %v and %v long", i, b, from, ld.burstEffect())
 			}
 		}
 		if len(l.bursts) != len(l.rates) {

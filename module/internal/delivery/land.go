@@ -167,11 +167,16 @@ func (e *Engine) keepState(q *queue) {
 	e.mu.Lock()
 	state := q.state
 	e.mu.Unlock()
-	if err := e.outbox.SetEndpointState(context.Background(), q.name, state); err != nil {
+	err := e.outbox.SetEndpointState(context.Background(), q.name, state)
+	if err == nil {
+		return
+	}
+	e.mu.Lock()
+	q.unsaved = true
+	line := q.recent.logs.take(e.clock())
+	e.mu.Unlock()
+	if line {
 		e.logger().Error("recording the state of an endpoint", zap.String("endpoint", q.name), zap.Error(err))
-		e.mu.Lock()
-		q.unsaved = true
-		e.mu.Unlock()
 	}
 }
 
