@@ -251,7 +251,7 @@ func (o *Outbox) load(s *segment, opened *atomic.Int64) error {
 	err := s.open()
 	s.use.Unlock()
 	if s.vet.damaged != nil {
-		return nil //nolint:nilerr // compare tells of the damage, of all segments at once
+		return nil // compare tells of the damage, of all segments at once
 	}
 	if err == nil && s.packed {
 		err = s.view(s.scan)
