@@ -41,8 +41,8 @@ func traced(t *testing.T, mode, dir string, options ...string) (printed, trace s
 }
 
 // refusedSync has the kernel refuse one sync of each thread of a real process:
-// after the first, others succeed. It returns what the process acknowledged before and
-// after it knew.
+// after the first, others succeed. It returns what the process acknowledged
+// before and after it knew.
 func refusedSync(t *testing.T, mode, dir, inject string) (before, after []string) {
 	t.Helper()
 	out, trace := traced(t, mode, dir, "-e", "trace=fdatasync,fsync,msync", "-e", "inject="+inject)

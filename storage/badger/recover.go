@@ -102,11 +102,10 @@ func (o *Outbox) noteAcceptance() error {
 // listSegments lines up the files with the state. Those left by a removal or
 // a packing that was cut off are removed.
 func (o *Outbox) listSegments(st state, found bool) (segs []*segment, losses []error, err error) {
-	known := make(map[uint32]segmentState, len(st.Segments))
+	known := st.bySegment()
 	newest := uint32(0)
-	for _, s := range st.Segments {
-		known[s.N] = s
-		newest = max(newest, s.N)
+	for n := range known {
+		newest = max(newest, n)
 	}
 	if err := o.settleThinnings(known); err != nil {
 		return nil, nil, err
@@ -332,10 +331,7 @@ func (s *segment) scan(v view) error {
 // compare finds what is missing: below the high-water mark, in the unbroken
 // sequence of events, or among an event's deliveries.
 func (o *Outbox) compare(st state, segs []*segment) (losses []error) {
-	known := make(map[uint32]segmentState, len(st.Segments))
-	for _, s := range st.Segments {
-		known[s.N] = s
-	}
+	known := st.bySegment()
 	var before *segment
 	for _, s := range segs {
 		if s.vet.damaged != nil {
@@ -381,12 +377,9 @@ func (s *segment) compare(st segmentState, before *segment) error {
 // written: it is kept for the whole retention from now on, because nobody knows
 // since when it was finished.
 func (o *Outbox) resumeEnds(st state, segs []*segment) {
-	counts := make(map[uint32][]int, len(st.Segments))
-	for _, s := range st.Segments {
-		counts[s.N] = s.Counts
-	}
+	known := st.bySegment()
 	for _, s := range segs {
-		if !slices.Equal(s.counts[:], counts[s.n]) {
+		if !slices.Equal(s.counts[:], known[s.n].Counts) {
 			s.endedAt = max(s.endedAt, o.opt.Now().UnixMilli())
 		}
 	}

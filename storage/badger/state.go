@@ -63,6 +63,15 @@ type segmentState struct {
 	Tables []uint64 `json:"tables,omitempty"`
 }
 
+// bySegment returns what is known about each segment, by its number.
+func (st state) bySegment() map[uint32]segmentState {
+	known := make(map[uint32]segmentState, len(st.Segments))
+	for _, s := range st.Segments {
+		known[s.N] = s
+	}
+	return known
+}
+
 // hexKey is an event key in JSON.
 type hexKey storage.EventKey
 
