@@ -85,7 +85,7 @@ func (q *eventQueue) run() {
 
 func (q *eventQueue) emit(e caddyEvent) {
 	if o := q.pooled.observer(); o != nil {
-		o.emit(e)
+		o.emit(e, q.quit)
 	}
 	if n := q.dropped.Swap(0); n > 0 {
 		zap.New(q.pooled.log).Named("webhooks").Warn("caddy events dropped, because their handlers are too slow", zap.Int64("events", n))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -130,6 +132,37 @@ func TestStoreFailedBeforeTheStart(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("got no event for 10 s, want that the store failed")
 	}
+}
+
+// Caddy starts apps in random order. What happens before the events app knows
+// its handlers waits for it.
+func TestCaddyEventsWaitForTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+		defer cancel()
+		events := new(caddyevents.App)
+		if err := events.Provision(ctx); err != nil {
+			t.Fatal(err)
+		}
+		o := &observer{ctx: ctx, events: events, started: make(chan struct{})}
+		var got atomic.Int32
+		recordEvent = func(caddy.Event) { got.Add(1) }
+		quit := make(chan struct{})
+		go o.emit(caddyEvent{name: eventStoreFailed}, quit)
+		synctest.Wait()
+		if err := events.On("", new(eventRecorder)); err != nil {
+			t.Fatal(err)
+		}
+		close(o.started)
+		synctest.Wait()
+		if got.Load() != 1 {
+			t.Errorf("got %d events, want the one from before the start", got.Load())
+		}
+
+		never := &observer{ctx: ctx, events: events, started: make(chan struct{})}
+		go never.emit(caddyEvent{name: eventStoreFailed}, quit)
+		close(quit) // else the bubble ends in a deadlock
+	})
 }
 
 // The engine does not wait for slow handlers.

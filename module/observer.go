@@ -1,7 +1,9 @@
 package module
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +26,9 @@ type observer struct {
 
 	ctx    caddy.Context
 	events *caddyevents.App
+
+	// started is closed when all apps of the configuration have started.
+	started chan struct{}
 }
 
 // newObserver registers the metrics with the registry of the configuration.
@@ -35,7 +40,10 @@ func newObserver(ctx caddy.Context, endpoints []string, perEndpoint bool) (*obse
 	if err != nil {
 		return nil, fmt.Errorf("loading the events app: %w", err)
 	}
-	o := &observer{ctx: ctx, events: app.(*caddyevents.App)}
+	o := &observer{ctx: ctx, events: app.(*caddyevents.App), started: make(chan struct{})}
+	if err := o.events.On("started", startedHandler{sync.OnceFunc(func() { close(o.started) })}); err != nil {
+		return nil, fmt.Errorf("subscribing to the start: %w", err)
+	}
 	if perEndpoint {
 		o.endpoints = make(map[string]*trafficChild, len(endpoints))
 		for _, name := range endpoints {
@@ -89,9 +97,29 @@ func (o *observer) EndpointChanged(endpoint string, from, to delivery.EndpointHe
 	}})
 }
 
-// emit tells the handlers of the configuration, and waits for them.
-func (o *observer) emit(e caddyEvent) {
-	o.events.Emit(o.ctx, e.name, e.data)
+// emit tells the handlers of the configuration, and waits for them. It waits
+// for the start, too: Caddy starts apps in random order, and the events app has
+// no handlers before its own. It emits nothing when quit is closed first, or
+// when the start fails.
+func (o *observer) emit(e caddyEvent, quit <-chan struct{}) {
+	select {
+	case <-o.started:
+		o.events.Emit(o.ctx, e.name, e.data)
+	case <-o.ctx.Done():
+	case <-quit:
+	}
+}
+
+// startedHandler takes the Caddy event "started". Modules may have events of
+// that name, too; Caddy's own has no origin, and comes once.
+type startedHandler struct{ close func() }
+
+// Handle implements caddyevents.Handler.
+func (h startedHandler) Handle(_ context.Context, e caddy.Event) error {
+	if e.Origin() == nil {
+		h.close()
+	}
+	return nil
 }
 
 // forget removes the series of those endpoints which no running configuration
@@ -117,4 +145,7 @@ func (o *observer) forget() {
 }
 
 // Interface guards
-var _ delivery.Observer = (*observer)(nil)
+var (
+	_ delivery.Observer   = (*observer)(nil)
+	_ caddyevents.Handler = startedHandler{}
+)
