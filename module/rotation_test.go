@@ -65,7 +65,7 @@ func TestRotationOverReloads(t *testing.T) {
 	load := func(secrets ...string) {
 		t.Helper()
 		h.mustLoad(h.config(object{"endpoints": object{"acme": object{
-			"url": srv.URL, "secret": secrets, "retry": object{"schedule": []string{"10ms"}},
+			"url": srv.URL, "secret": secrets, "retry": object{"schedule": []string{"10ms", "10ms"}},
 		}}}))
 	}
 	next := func(event string) attempted {
