@@ -67,3 +67,34 @@ func TestRecentForgetsTheOldest(t *testing.T) {
 		}
 	}
 }
+
+// Finished segments may be many, and their deliveries retried for days: their
+// records stay on the disk.
+func TestPackedSegmentsKeepNoRecords(t *testing.T) {
+	t.Parallel()
+	o := open(t, t.TempDir(), Options{})
+	accepted, err := o.Accept(t.Context(), []storage.NewEvent{{ID: "e", Type: "a.b", Body: []byte("{}"), Endpoints: []string{"x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	retry := func() {
+		t.Helper()
+		err := o.Settle(t.Context(), []storage.Settlement{{
+			Delivery: accepted[0].Key.Delivery(0), Status: storage.StatusPending, Code: "http_500",
+			NextAttemptAt: time.Now(), Attempt: &storage.Attempt{Number: 1, Code: "http_500"},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := o.active.Load()
+	retry()
+	if got := len(s.recent.young); got != 1 {
+		t.Errorf("records of an unpacked segment in memory: got %d, want 1", got)
+	}
+	packActive(t, o)
+	retry()
+	if got := len(s.recent.young); got != 0 {
+		t.Errorf("records of a packed segment in memory: got %d, want none", got)
+	}
+}

@@ -218,7 +218,9 @@ func (s *segment) changed(c *change, now int64) int {
 	s.recent.take(c.id)
 	if c.newStatus == statusPending {
 		s.backlog(c.endpoint).add(created, c.newFresh, c.newDue)
-		s.recent.put(c.id, c.record)
+		if !s.packed { // of those there are many, and little happens in each
+			s.recent.put(c.id, c.record)
+		}
 		delta++
 	} else {
 		s.endedAt = max(s.endedAt, now)
