@@ -159,7 +159,7 @@ func (o *Outbox) commitEvents(ctx context.Context, p *op) error {
 	for {
 		s := o.active.Load()
 		if err := s.acquire(); err != nil {
-			o.ids.release(p.ids)
+			o.giveBack(p)
 			return err
 		}
 		err := o.submit(ctx, s, p)
@@ -284,16 +284,25 @@ func (c *call) op() *op {
 	return p
 }
 
-// admit refuses events for which there is no room.
+// admit refuses events for which there is no room. The others have their place
+// among the pending deliveries kept until giveBack.
 func (o *Outbox) admit(p *op) error {
-	n := 0
+	if err := o.room(p.queued); err != nil {
+		return err
+	}
+	n := int64(0)
 	for i := range p.events {
 		if p.events[i].status == statusPending {
-			n += len(p.events[i].endpoints)
+			n += int64(len(p.events[i].endpoints))
 		}
 	}
-	if n > 0 && o.pending.Load()+int64(n) > int64(o.bounds.Load().maxPending) {
+	// What is being committed is for a moment in both numbers, and never in
+	// none: it leaves admitted after it has become pending.
+	admitted := o.admitted.Add(n)
+	if n > 0 && admitted+o.pending.Load() > int64(o.bounds.Load().maxPending) {
+		o.admitted.Add(-n)
 		return storage.ErrBacklogFull
 	}
-	return o.room(p.queued)
+	p.admitted = n
+	return nil
 }

@@ -119,3 +119,54 @@ func TestFullQueueHoldsCallersBack(t *testing.T) {
 		t.Errorf("one more: got %v, want that it was not stored", err)
 	}
 }
+
+// TestMaxPendingCountsWhatWaits sees that events which are not committed yet
+// have their place among the pending ones, and give it back if they come to
+// nothing.
+func TestMaxPendingCountsWhatWaits(t *testing.T) {
+	t.Parallel()
+	const most, callers = 3, 10
+	h := holdSync(t, callers+1)
+	limit := func(n int) {
+		b := *h.bounds.Load()
+		b.maxPending = n
+		h.bounds.Store(&b)
+	}
+	limit(most)
+	h.accept(t.Context(), "first")
+	<-h.entered
+	for i := range callers {
+		h.accept(t.Context(), counted("event", i))
+	}
+	await(t, "the others wait or are refused", func() bool { return h.waiting()+len(h.errs) == callers })
+	h.leave()
+	h.callers.Wait()
+	refused := 0
+	for range callers + 1 {
+		switch err := <-h.errs; {
+		case errors.Is(err, storage.ErrBacklogFull):
+			refused++
+		case err != nil:
+			t.Errorf("accepting: got %v", err)
+		}
+	}
+	if got := h.pending.Load(); got > most || refused != callers+1-int(got) {
+		t.Errorf("got %d pending, and %d refused of %d, want %d pending at most", got, refused, callers+1, most)
+	}
+	if got := h.admitted.Load(); got != 0 {
+		t.Errorf("when all is committed: got %d places kept, want none", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := newOp(0, 0)
+	p.accept(idHash{}, "t", nil, statusPending)
+	p.events[0].endpoints = make([]string, 1)
+	limit(most + 1)
+	if err := h.admit(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.commitEvents(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want that the caller went away", err)
+	}
+	await(t, "its place is given back", func() bool { return h.admitted.Load() == 0 })
+}

@@ -53,8 +53,11 @@ type Outbox struct {
 	ids        *claims[idHash]
 	deliveries *claims[storage.DeliveryID]
 
-	pending atomic.Int64
-	space   space
+	// pending counts the pending deliveries, and admitted those of events
+	// that are not committed yet.
+	pending, admitted atomic.Int64
+
+	space space
 
 	// recovering says that Open is at work, and lossy that it goes on without
 	// what is missing.
@@ -266,9 +269,15 @@ func (o *Outbox) release(ops []*op, err error) {
 		if errors.Is(err, errSealed) && p.left.CompareAndSwap(0, leftBounced) {
 			continue
 		}
-		o.ids.release(p.ids)
-		o.deliveries.release(p.deliveries)
+		o.giveBack(p)
 	}
+}
+
+// giveBack ends what an op had claimed.
+func (o *Outbox) giveBack(p *op) {
+	o.ids.release(p.ids)
+	o.deliveries.release(p.deliveries)
+	o.admitted.Add(-p.admitted)
 }
 
 // submit has the op committed by the segment's writer, whose use lock the
@@ -276,8 +285,7 @@ func (o *Outbox) release(ops []*op, err error) {
 // given back or will be.
 func (o *Outbox) submit(ctx context.Context, s *segment, p *op) error {
 	if err := s.w.queue.push(ctx, p); err != nil {
-		o.ids.release(p.ids)
-		o.deliveries.release(p.deliveries)
+		o.giveBack(p)
 		return err
 	}
 	select {
@@ -286,8 +294,7 @@ func (o *Outbox) submit(ctx context.Context, s *segment, p *op) error {
 	case <-ctx.Done():
 	}
 	if !p.left.CompareAndSwap(0, leftAbandoned) {
-		o.ids.release(p.ids)
-		o.deliveries.release(p.deliveries)
+		o.giveBack(p)
 	}
 	return ctx.Err()
 }

@@ -46,9 +46,11 @@ type op struct {
 	// changes are what settling does to the counts.
 	changes []change
 
-	// ids and deliveries are the claims to be given back.
+	// ids and deliveries are the claims to be given back, and admitted the
+	// number of new pending deliveries; see giveBack.
 	ids        []idHash
 	deliveries []storage.DeliveryID
+	admitted   int64
 
 	// left says who answers for a bounced op; see submit.
 	left atomic.Int32

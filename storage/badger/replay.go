@@ -36,7 +36,7 @@ func (o *Outbox) Replay(ctx context.Context, of storage.DeliveryID) (*storage.De
 		}
 		p, err := o.replay(ctx, e, d, hash)
 		if errors.Is(err, errSealed) {
-			o.ids.release([]idHash{hash})
+			o.giveBack(p)
 			continue
 		}
 		if err != nil {
