@@ -187,8 +187,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) *problem.Proble
 		return problem.Overloaded.Newf("%d requests are under way", h.admission.maxRequests)
 	}
 	defer h.admission.leave()
-	engine, refusal := h.app.await(r.Context())
-	if refusal != nil {
+	if _, refusal := h.app.await(r.Context()); refusal != nil {
 		return refusal
 	}
 
@@ -201,11 +200,11 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) *problem.Proble
 	if refusal := body.read(w, r); refusal != nil {
 		return refusal
 	}
-	return h.publish(w, r, engine, body)
+	return h.publish(w, r, body)
 }
 
 // publish parses the body, stores its events and answers.
-func (h *Handler) publish(w http.ResponseWriter, r *http.Request, engine *delivery.Engine, body *body) *problem.Problem {
+func (h *Handler) publish(w http.ResponseWriter, r *http.Request, body *body) *problem.Problem {
 	events, batch, refusal := h.parse(r.Header, body)
 	if refusal != nil {
 		return refusal
@@ -214,6 +213,10 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, engine *delive
 	for i, e := range events {
 		publications[i] = delivery.Publication{Event: e}
 		publications[i].TraceParent, publications[i].TraceState = traceContext(r.Header, e)
+	}
+	engine, refusal := h.app.await(r.Context()) // again: a reload may have ended while the body came
+	if refusal != nil {
+		return refusal
 	}
 	// The request is complete, so the events are stored even if the client
 	// does not wait for the answer: when it posts them again, they are

@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/promptreports/caddy-webhooks/module/internal/delivery"
 	"github.com/promptreports/caddy-webhooks/storage"
 	"github.com/promptreports/caddy-webhooks/storage/storagetest"
 )
@@ -624,12 +625,40 @@ func TestHandlerConfigurationErrors(t *testing.T) {
 	})
 }
 
+// Until the whole configuration has started, the one that it is to replace
+// takes the events: their outbox may be another, and what fails is left.
+func TestAwaitDuringAReload(t *testing.T) {
+	h := newHarness(t)
+	newFake(t, "running")
+	next := &App{outbox: &fakeOutbox{Name: "next"}}
+	next.started, next.gone = make(chan struct{}), make(chan struct{})
+	next.observer = &observer{started: make(chan struct{})}
+	h.mustLoad(h.config(object{"outbox": object{"engine": "fake", "name": "running"}, "endpoints": object{}}))
+	running := openEngines()[0].engine
+	expect := func(when string, want *delivery.Engine) {
+		t.Helper()
+		if got, refusal := next.await(t.Context()); got != want || refusal != nil {
+			t.Errorf("%s: got engine %p and %v, want %p", when, got, refusal, want)
+		}
+	}
+	expect("before the start of the app", running)
+	next.pooled = &pooledEngine{engine: new(delivery.Engine)}
+	close(next.started)
+	expect("after the start of the app", running)
+	close(next.observer.started)
+	expect("after the start of all", next.pooled.engine)
+	if err := next.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Before the app has started, requests wait for it, but not for ever.
 func TestAwaitStart(t *testing.T) {
 	t.Parallel()
 	newApp := func() *App {
 		a := &App{outbox: &fakeOutbox{Name: "await-" + t.Name()}}
 		a.started, a.gone = make(chan struct{}), make(chan struct{})
+		a.observer = &observer{started: make(chan struct{})}
 		return a
 	}
 	t.Run("started", func(t *testing.T) {

@@ -134,17 +134,18 @@ func (a *App) Cleanup() error {
 	return unloadEngine(a.pooled.location)
 }
 
-// await returns the engine that stores the App's events. Before the start of
-// the App that is the engine of the configuration which it is to replace, if
-// that has the same outbox: so no request is held up by a reload, nor lost to
-// one that fails. Without one, await waits for the start.
+// await returns the engine that stores the App's events. Until Caddy has
+// started all apps of the configuration, one of which may fail, that is the
+// engine of the configuration which it is to replace: so no request is held up
+// by a reload, nor stored where one that fails would leave it. Without one,
+// await waits for the start of the App.
 func (a *App) await(ctx context.Context) (*delivery.Engine, *problem.Problem) {
 	select {
-	case <-a.started:
+	case <-a.observer.started:
 		return a.pooled.engine, nil
 	default:
 	}
-	if e := engineAt(a.outbox.Location()); e != nil {
+	if e := activeEngine(); e != nil {
 		return e, nil
 	}
 	timer := time.NewTimer(startWait)

@@ -176,16 +176,6 @@ func (p *pooledEngine) Destruct() error {
 	return nil
 }
 
-// engineAt returns the engine that is open at the location, or nil.
-func engineAt(location string) *delivery.Engine {
-	running.RLock()
-	defer running.RUnlock()
-	if p := running.byLocation[location]; p != nil {
-		return p.engine
-	}
-	return nil
-}
-
 // openEngines returns all engines that are open.
 func openEngines() []*pooledEngine {
 	running.RLock()
