@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -223,7 +224,10 @@ func (c *canaryRun) check() {
 		}
 	}
 	sent := 0
-	for value := range c.receivers.seen {
+	c.receivers.mu.Lock()
+	seen := maps.Clone(c.receivers.seen)
+	c.receivers.mu.Unlock()
+	for value := range seen {
 		if slices.Contains([]string{c.hidden["credential of the environment"], c.hidden["credential of a file"]}, value) {
 			continue
 		}

@@ -118,26 +118,38 @@ func (h *harness) mustLoad(config object) {
 // post sends an event to the ingest.
 func (h *harness) post(body string) (int, string) {
 	h.t.Helper()
-	var err error
-	for range 3 { // a server that was replaced may cut off whoever comes late
-		var resp *http.Response
-		resp, err = h.client.Post("http://"+h.addr+"/events", "application/json", strings.NewReader(body))
-		if err == nil {
-			return readAnswer(h.t, resp)
-		}
-	}
-	h.t.Fatalf("posting an event: %v", err)
-	return 0, ""
+	resp, answer := insist(h.t, func() (*http.Response, error) {
+		return h.client.Post("http://"+h.addr+"/events", "application/json", strings.NewReader(body))
+	})
+	return resp.StatusCode, answer
 }
 
 // get asks the admin API.
 func (h *harness) get(path string) (int, string) {
 	h.t.Helper()
-	resp, err := h.admin.Get("http://localhost" + path)
-	if err != nil {
-		h.t.Fatalf("getting %s of the admin API: %v", path, err)
+	return h.adminDo(http.MethodGet, path)
+}
+
+// insist sends a request until it is answered, as clients must: a server that
+// was replaced may cut off whoever comes late, before it does anything.
+func insist(t *testing.T, send func() (*http.Response, error)) (*http.Response, string) {
+	t.Helper()
+	const patience = 20 * time.Second
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var resp *http.Response
+		if resp, err = send(); err != nil {
+			continue
+		}
+		var body []byte
+		body, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil {
+			return resp, string(body)
+		}
 	}
-	return readAnswer(h.t, resp)
+	t.Errorf("got no answer for %s, the last error was %v", patience, err)
+	return new(http.Response), ""
 }
 
 func readAnswer(t *testing.T, resp *http.Response) (int, string) {

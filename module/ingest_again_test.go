@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -53,21 +52,6 @@ func TestIngestKnowsIDsOverReloadsAndRestarts(t *testing.T) {
 	}
 }
 
-// insist posts an event until there is an answer, as a client must whose
-// connection a listener that closes has reset.
-func (h *harness) insist(body string) int {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		resp, err := h.client.Post("http://"+h.addr+"/events", mediaJSON, strings.NewReader(body))
-		if err != nil {
-			continue
-		}
-		resp.Body.Close()
-		return resp.StatusCode
-	}
-	h.t.Error("got no answer for 20 s, want one")
-	return 0
-}
-
 // Posts of one id at the same moment store one event, be they all the same or
 // not, and be the configuration replaced meanwhile or not.
 func TestIngestRacedIDOnDisk(t *testing.T) {
@@ -90,7 +74,7 @@ func TestIngestRacedIDOnDisk(t *testing.T) {
 			}
 			wg.Go(func() {
 				<-start
-				status := h.insist(body)
+				status, _ := h.post(body)
 				mu.Lock()
 				defer mu.Unlock()
 				statuses[status]++

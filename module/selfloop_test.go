@@ -125,11 +125,9 @@ func TestAdminListensNoMore(t *testing.T) {
 // sendTest makes an attempt at the endpoint, and returns its code.
 func sendTest(t *testing.T, admin *http.Client, at, endpoint string) string {
 	t.Helper()
-	resp, err := admin.Post(at+"/webhooks/endpoints/"+endpoint+"/test", "application/json", nil)
-	if err != nil {
-		t.Fatalf("testing the endpoint %s: %v", endpoint, err)
-	}
-	status, body := readAnswer(t, resp)
+	resp, body := insist(t, func() (*http.Response, error) {
+		return admin.Post(at+"/webhooks/endpoints/"+endpoint+"/test", "application/json", nil)
+	})
 	var delivery struct {
 		Code     string
 		Attempts []struct {
@@ -137,7 +135,7 @@ func sendTest(t *testing.T, admin *http.Client, at, endpoint string) string {
 		}
 	}
 	if err := json.Unmarshal([]byte(body), &delivery); err != nil || len(delivery.Attempts) != 1 {
-		t.Fatalf("testing the endpoint %s: got %d %s, want a delivery with one attempt", endpoint, status, body)
+		t.Fatalf("testing the endpoint %s: got %d %s, want a delivery with one attempt", endpoint, resp.StatusCode, body)
 	}
 	if got := delivery.Attempts[0].RemoteAddr; delivery.Code == "blocked" && got != "" {
 		t.Errorf("endpoint %s: got the address %s of a blocked attempt, want none", endpoint, got)

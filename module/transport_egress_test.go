@@ -39,7 +39,7 @@ func TestTransportOddLiterals(t *testing.T) {
 		if _, err := (*egress.Policy)(nil).CheckURL("http://" + host + ":" + port + "/"); err == nil {
 			t.Errorf("host %s: got the URL accepted in a configuration, want it refused", host)
 		}
-		status, err := post(t, transport, "http://"+host+":"+port+"/", 5*time.Second)
+		status, err := post(t, transport, "http://"+host+":"+port+"/", patience)
 		if asked := strings.ContainsAny(host, "xX"); asked != errors.Is(err, egress.ErrBlocked) || err == nil {
 			t.Errorf("host %s: got %d, %v, want ErrBlocked %t", host, status, err, asked)
 		}
@@ -74,7 +74,7 @@ func TestTransportOddLiteralsOfTheSystem(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, host := range oddLiterals {
 			wg.Go(func() {
-				status, err := post(t, transport, "http://"+host+":"+port+"/", 5*time.Second)
+				status, err := post(t, transport, "http://"+host+":"+port+"/", patience)
 				if err == nil {
 					t.Errorf("host %s: got %d, want an error", host, status)
 				}
@@ -82,7 +82,7 @@ func TestTransportOddLiteralsOfTheSystem(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if status, err := post(t, transport, "http://127.0.0.1:"+port+"/", 5*time.Second); status != 200 {
+		if status, err := post(t, transport, "http://127.0.0.1:"+port+"/", patience); status != 200 {
 			t.Errorf("the plain address: got %d, %v, want 200", status, err)
 		}
 		return
@@ -112,10 +112,10 @@ func TestTransportPools(t *testing.T) {
 	raw, target := serveDNS(t, "127.0.0.1"), "http://pooled.example:"+port+"/"
 	lax, strict := mustLoad(t, raw, loopbackAllowed), mustLoad(t, raw, nil)
 	for round := range 3 {
-		if status, err := post(t, lax, target, 5*time.Second); status != 200 {
+		if status, err := post(t, lax, target, patience); status != 200 {
 			t.Errorf("round %d, loopback allowed: got %d, %v, want 200", round, status, err)
 		}
-		if status, err := post(t, strict, target, 5*time.Second); !errors.Is(err, egress.ErrBlocked) {
+		if status, err := post(t, strict, target, patience); !errors.Is(err, egress.ErrBlocked) {
 			t.Errorf("round %d, loopback not allowed: got %d, %v, want ErrBlocked", round, status, err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestTransportPools(t *testing.T) {
 // refused as a proxy, and behind one.
 func TestTransportProxyNeverReachesOwnListener(t *testing.T) {
 	c, port := countLoopback(t)
-	proxy := `{"network_proxy":{"from":"url","url":"http://127.0.0.1:` + port + `"}}`
+	proxy := byProxy(t, "127.0.0.1:"+port)
 	own := func(refused string) *egress.Policy {
 		return &egress.Policy{Refuse: func(a netip.AddrPort) bool { return a.String() == refused }}
 	}
@@ -141,14 +141,14 @@ func TestTransportProxyNeverReachesOwnListener(t *testing.T) {
 		{"target with the port of its scheme", "http://127.0.0.1/", own("127.0.0.1:80")},
 		{"target by TLS", "https://127.0.0.1/", own("127.0.0.1:443")},
 	} {
-		if status, err := post(t, mustLoad(t, proxy, test.policy), test.target, 5*time.Second); !errors.Is(err, egress.ErrBlocked) {
+		if status, err := post(t, mustLoad(t, proxy, test.policy), test.target, patience); !errors.Is(err, egress.ErrBlocked) {
 			t.Errorf("%s: got %d, %v, want ErrBlocked", test.name, status, err)
 		}
 	}
 	if got := c.conns.Load(); got != 0 {
 		t.Errorf("got %d connections at the proxy, want none", got)
 	}
-	if status, err := post(t, mustLoad(t, proxy, own("127.0.0.1:9")), "http://known-to-proxy.invalid/", 5*time.Second); status != 200 {
+	if status, err := post(t, mustLoad(t, proxy, own("127.0.0.1:9")), "http://known-to-proxy.invalid/", patience); status != 200 {
 		t.Errorf("another target: got %d, %v, want 200", status, err)
 	}
 }
