@@ -171,16 +171,6 @@ func encode(t *testing.T, v any) []byte {
 	return b
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // receiver counts what is delivered, by event id.
 type receiver struct {
 	*httptest.Server

@@ -76,10 +76,12 @@ func TestLoadCounts(t *testing.T) {
 			}
 			t.Cleanup(rc.close)
 			addr := forwarder(t, rc, http.StatusAccepted, tt.copies)
-			l := newLedger(7, tt.load.capacity(), 1)
+			l := newLedger(7, 2*tt.load.capacity(), 1)
 			rc.ledger.Store(l)
-			if err := tt.load.send(t.Context(), addr, http.StatusAccepted, l); err != nil {
-				t.Fatalf("send: %v", err)
+			for l.next.Load() < 3 { // twice on a machine that is very slow
+				if err := tt.load.send(t.Context(), addr, http.StatusAccepted, l); err != nil {
+					t.Fatalf("send: %v", err)
+				}
 			}
 			got := l.tally()
 			if got.accepted < 3 || got.elapsed <= 0 || len(got.answers) != got.accepted {
