@@ -650,6 +650,7 @@ func TestAwaitDuringAReload(t *testing.T) {
 	if err := next.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
+	expect("after the end", running)
 }
 
 // Before the app has started, requests wait for it, but not for ever.

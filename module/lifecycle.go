@@ -118,12 +118,10 @@ func (a *App) Cleanup() error {
 	if a.gone == nil {
 		return nil // Provision failed before there was anything
 	}
-	select {
-	case <-a.gone:
+	if isClosed(a.gone) {
 		return nil
-	default:
-		close(a.gone)
 	}
+	close(a.gone)
 	if !a.holdsRef {
 		a.observer.forget()
 		return nil
@@ -137,13 +135,12 @@ func (a *App) Cleanup() error {
 // await returns the engine that stores the App's events. Until Caddy has
 // started all apps of the configuration, one of which may fail, that is the
 // engine of the configuration which it is to replace: so no request is held up
-// by a reload, nor stored where one that fails would leave it. Without one,
-// await waits for the start of the App.
+// by a reload, nor stored where one that fails would leave it. After Cleanup it
+// is that of the next configuration, for requests that came to a server before
+// it was closed. Without one, await waits for the start of the App.
 func (a *App) await(ctx context.Context) (*delivery.Engine, *problem.Problem) {
-	select {
-	case <-a.observer.started:
+	if !isClosed(a.gone) && isClosed(a.observer.started) {
 		return a.pooled.engine, nil
-	default:
 	}
 	if e := activeEngine(); e != nil {
 		return e, nil
@@ -159,6 +156,15 @@ func (a *App) await(ctx context.Context) (*delivery.Engine, *problem.Problem) {
 	case <-ctx.Done():
 	}
 	return nil, problem.NotReady.New(fmt.Sprintf("the outbox was not open within %s", startWait))
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // Interface guards
