@@ -30,6 +30,16 @@ func (swallowingOutbox) EndpointStates(context.Context) (map[string]storage.Endp
 	return nil, nil
 }
 
+func (swallowingOutbox) Failed() <-chan struct{} { return nil }
+
+// startedApp is an App that Caddy runs.
+func startedApp(e *delivery.Engine) *App {
+	a := &App{}
+	a.pooled, a.observer = &pooledEngine{engine: e}, &observer{started: make(chan struct{})}
+	close(a.observer.started)
+	return a
+}
+
 // deadlineWriter is a ResponseWriter that keeps only the status.
 type deadlineWriter struct {
 	header http.Header
@@ -53,9 +63,7 @@ func BenchmarkHandler(b *testing.B) {
 	}
 	lease := engine.Attach(&delivery.Snapshot{Index: index, MaxInFlight: 1, Logger: zap.NewNop(), Observer: &observer{}})
 	b.Cleanup(lease.Release)
-	app := &App{}
-	app.pooled, app.started = &pooledEngine{engine: engine}, make(chan struct{})
-	close(app.started)
+	app := startedApp(engine)
 	h := &Handler{app: app, parser: newParser(app), admission: &ingest, logger: zap.NewNop(), Tokens: []string{testToken}}
 	if err := h.provisionTokens(); err != nil {
 		b.Fatal(err)

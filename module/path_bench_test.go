@@ -138,9 +138,7 @@ func pathHandler(b *testing.B, outbox storage.Outbox, receiver string) *Handler 
 		_ = engine.Close()
 		transport.CloseIdleConnections()
 	})
-	app := &App{}
-	app.pooled, app.started = &pooledEngine{engine: engine}, make(chan struct{})
-	close(app.started)
+	app := startedApp(engine)
 	h := &Handler{app: app, parser: newParser(app), admission: &ingest, logger: zap.NewNop()}
 	if err := h.provisionLimits(); err != nil {
 		b.Fatal(err)
