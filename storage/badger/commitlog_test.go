@@ -123,11 +123,23 @@ func readFile(t testing.TB, path string) []byte {
 // the file is allocated.
 func copyLog(t testing.TB, data []byte) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "commits")
+	path := filepath.Join(memoryDir(t), "commits")
 	if err := os.WriteFile(path, append(bytes.Clone(data), make([]byte, 300)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// memoryDir returns a directory in memory where there is one: some disks sync
+// slowly, and thousands of logs are opened here.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "caddy-webhooks-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func TestCommitLogRoundTrip(t *testing.T) {

@@ -76,7 +76,7 @@ func TestFailedSync(t *testing.T) {
 	t.Parallel()
 	for name, inject := range map[string]string{
 		"commit": "fdatasync:error=EIO:when=20",
-		"state":  "fsync:error=EIO:when=12",
+		"state":  "fsync:error=EIO:when=20",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

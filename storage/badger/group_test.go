@@ -135,10 +135,20 @@ func TestMaxPendingCountsWhatWaits(t *testing.T) {
 	limit(most)
 	h.accept(t.Context(), "first")
 	<-h.entered
+	ctx, cancel := context.WithCancel(t.Context())
+	h.accept(ctx, "gone")
+	await(t, "one waits", func() bool { return h.waiting() == 1 })
+	cancel()
+	if err := <-h.errs; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that the caller went away", err)
+	}
+	if got := h.admitted.Load(); got != 2 {
+		t.Errorf("got %d places kept, want 2: what its caller left may still be committed", got)
+	}
 	for i := range callers {
 		h.accept(t.Context(), counted("event", i))
 	}
-	await(t, "the others wait or are refused", func() bool { return h.waiting()+len(h.errs) == callers })
+	await(t, "the others wait or are refused", func() bool { return h.waiting()+len(h.errs) == callers+1 })
 	h.leave()
 	h.callers.Wait()
 	refused := 0
@@ -150,23 +160,18 @@ func TestMaxPendingCountsWhatWaits(t *testing.T) {
 			t.Errorf("accepting: got %v", err)
 		}
 	}
-	if got := h.pending.Load(); got > most || refused != callers+1-int(got) {
+	if got := h.pending.Load(); got > most || refused != callers+2-int(got) {
 		t.Errorf("got %d pending, and %d refused of %d, want %d pending at most", got, refused, callers+1, most)
 	}
 	if got := h.admitted.Load(); got != 0 {
 		t.Errorf("when all is committed: got %d places kept, want none", got)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	p := newOp(0, 0)
-	p.accept(idHash{}, "t", nil, statusPending)
-	p.events[0].endpoints = make([]string, 1)
 	limit(most + 1)
-	if err := h.admit(p); err != nil {
-		t.Fatal(err)
+	h.active.Load().w.stop()
+	if _, err := h.Accept(t.Context(), []storage.NewEvent{{ID: "refused", Endpoints: []string{"x"}}}); !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("got %v, want that nothing takes it", err)
 	}
-	if err := h.commitEvents(ctx, p); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v, want that the caller went away", err)
+	if got := h.admitted.Load(); got != 0 {
+		t.Errorf("when it came to nothing: got %d places kept, want none", got)
 	}
-	await(t, "its place is given back", func() bool { return h.admitted.Load() == 0 })
 }

@@ -31,28 +31,6 @@ func TestStress(t *testing.T) {
 		}
 		return err != nil
 	}
-	for c := range 6 {
-		callers.Go(func() {
-			for i := range 120 {
-				got, err := o.Accept(t.Context(), []storage.NewEvent{{ID: fmt.Sprint(c, "-", i), Type: "t", Endpoints: []string{"x", "y"}}})
-				if fatal("accepting", err) {
-					return
-				}
-				status := storage.StatusPending
-				id := got[0].Key.Delivery(i % 2)
-				if i%3 != 0 {
-					status = storage.StatusDelivered
-				}
-				err = o.Settle(t.Context(), []storage.Settlement{{Delivery: id, Attempt: &benchAttempt, Status: status, NextAttemptAt: time.Now()}})
-				if fatal("settling", err) {
-					return
-				}
-				mu.Lock()
-				want[id] = status
-				mu.Unlock()
-			}
-		})
-	}
 	for range 2 {
 		readers.Go(func() {
 			for {
@@ -73,7 +51,32 @@ func TestStress(t *testing.T) {
 			}
 		})
 	}
-	callers.Wait()
+	for round := range 4 {
+		for c := range 6 {
+			callers.Go(func() {
+				for i := 30 * round; i < 30*(round+1); i++ {
+					got, err := o.Accept(t.Context(), []storage.NewEvent{{ID: fmt.Sprint(c, "-", i), Type: "t", Endpoints: []string{"x", "y"}}})
+					if fatal("accepting", err) {
+						return
+					}
+					status := storage.StatusPending
+					id := got[0].Key.Delivery(i % 2)
+					if i%3 != 0 {
+						status = storage.StatusDelivered
+					}
+					err = o.Settle(t.Context(), []storage.Settlement{{Delivery: id, Attempt: &benchAttempt, Status: status, NextAttemptAt: time.Now()}})
+					if fatal("settling", err) {
+						return
+					}
+					mu.Lock()
+					want[id] = status
+					mu.Unlock()
+				}
+			})
+		}
+		callers.Wait()
+		await(t, "the next segment", func() bool { return len(*o.segments.Load()) > round+1 })
+	}
 	if err := o.Close(); err != nil {
 		t.Fatalf("closing: %v", err)
 	}
@@ -156,6 +159,9 @@ func TestReadsDuringChangeOver(t *testing.T) {
 	}
 	for i := range events {
 		accept(t, o, fmt.Sprint(i), endpoints...)
+		if n := i / 40; i%40 == 39 {
+			await(t, "the next segment", func() bool { return len(*o.segments.Load()) > n+1 })
+		}
 	}
 	close(accepted)
 	engines.Wait()
@@ -170,8 +176,11 @@ func TestReadsDuringChangeOver(t *testing.T) {
 		t.Errorf("got %d deliveries ended and %d pending, want all %d", len(ended), o.Usage().Pending, events*len(endpoints))
 	}
 	await(t, "all that is sealed is packed", func() bool {
-		segs := *o.segments.Load()
-		return !slices.ContainsFunc(segs[:len(segs)-1], func(s *segment) bool { return !s.isPacked() })
+		return !slices.ContainsFunc(*o.segments.Load(), func(s *segment) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.sealed && !s.packed
+		})
 	})
 	if n := len(*o.segments.Load()); n < 3 {
 		t.Errorf("got %d segments, want many, or nothing was tried", n)

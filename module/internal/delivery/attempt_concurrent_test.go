@@ -114,7 +114,7 @@ func TestSwitchingProtocols(t *testing.T) {
 	Send(t.Context(), testMessage(t, "http://"+h.addr, guarded(t, nil)))
 	select {
 	case <-closed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("got the connection open, want it closed")
 	}
 }

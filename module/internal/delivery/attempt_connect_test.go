@@ -96,8 +96,8 @@ func checkUnconnected(t *testing.T, out *Outcome, code string) {
 	if a.RemoteAddr != "" || a.TLSVersion != "" || a.Header != nil || a.Body != nil || a.BodyIncomplete || a.BodyTruncated {
 		t.Errorf("got %+v, want no trace of a connection", a)
 	}
-	if a.Duration > rowTimeout+500*time.Millisecond {
-		t.Errorf("got %s, want at most %s and half a second", a.Duration, rowTimeout)
+	if a.Duration > rowTimeout+slack {
+		t.Errorf("got %s, want at most %s", a.Duration, rowTimeout+slack)
 	}
 	checkPhases(t, a, "https")
 }

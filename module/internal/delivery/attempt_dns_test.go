@@ -16,8 +16,13 @@ import (
 // nameServer returns Go's own resolver with a name server in memory. answer
 // makes the answer from the question, and says whether there is one.
 func nameServer(answer func(m *dnsmessage.Message) bool) egress.LookupFunc {
-	r := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		client, server := net.Pipe() // no packets, so messages as over TCP: RFC 1035, section 4.2.2
+		// The resolver waits for an answer even when nobody wants it any more.
+		context.AfterFunc(ctx, func() { _ = client.Close() })
 		go func() {
 			defer server.Close()
 			for serveName(server, answer) == nil {

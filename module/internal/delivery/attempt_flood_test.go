@@ -235,7 +235,7 @@ func TestHugeAnswersTakeLittleMemory(t *testing.T) { //nolint:paralleltest // co
 			h := serve(t, test.handle)
 			transport := guarded(t, &tls.Config{RootCAs: ca.pool})
 			m := testMessage(t, test.scheme+"://"+h.addr, transport)
-			m.Endpoint.Timeout = rowTimeout
+			m.Endpoint.Timeout = patience
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,9 +293,15 @@ func TestBadHTTP2Receivers(t *testing.T) { //nolint:tparallel // counts goroutin
 func TestRepeatable(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	h := serve(t, overHTTP2(ca.issue(t, nil), nil, answering(func(f framer, _ uint32) { _ = f.WriteGoAway(0, http2.ErrCodeNo, nil) })))
-	ctx, cancel := context.WithTimeout(t.Context(), rowTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	var requests atomic.Int64
+	h := serve(t, overHTTP2(ca.issue(t, nil), nil, answering(func(f framer, _ uint32) {
+		if requests.Add(1) == 2 { // it would go on for ever
+			cancel()
+		}
+		_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+	})))
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+h.addr, strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
