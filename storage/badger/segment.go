@@ -55,6 +55,7 @@ type segment struct {
 	codeless  bool  // the codes of its deliveries are not in ids
 	written   int64 // bytes committed to it, before compression
 	short     int   // deliveries that are missing
+	settling  int   // callers on their way to settle
 	recent    recent
 	size      int64
 	sizeKnown bool
@@ -248,12 +249,12 @@ func (b *backlog) remove(created int64, fresh bool, due int64) {
 	}
 }
 
-// finished says that the segment gets no more events and none of its
-// deliveries is pending.
+// finished says that the segment gets no more events, and that none of its
+// deliveries is pending or about to be settled again.
 func (s *segment) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sealed && s.counts[statusPending] == 0
+	return s.sealed && s.counts[statusPending] == 0 && s.settling == 0
 }
 
 // span returns the first and the last key that may be visible, zero when

@@ -84,8 +84,10 @@ func (s *segment) openToRead(size int64) error {
 
 // acquireToSettle is acquire for who will change something, and makes the
 // state forget before that the segment is finished, so that the next start
-// examines it. While the segment is held, it is not finished again.
+// examines it. It is not finished again before it is held, nor while it is.
 func (s *segment) acquireToSettle() error {
+	s.intend(1)
+	defer s.intend(-1)
 	for {
 		if err := s.acquire(); err != nil {
 			return err
@@ -106,6 +108,13 @@ func (s *segment) acquireToSettle() error {
 			return err
 		}
 	}
+}
+
+// intend counts the callers that are on their way to settle something.
+func (s *segment) intend(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settling += n
 }
 
 func openBadger(dir string, memTable int64, log *zap.Logger) (*badgerdb.DB, error) {

@@ -410,3 +410,35 @@ func filesIn(t *testing.T, dir, pattern string) []string {
 	}
 	return names
 }
+
+// Whoever settles something in a finished segment first makes the state forget
+// that it is, which takes a sync: the housekeeper does not finish it meanwhile,
+// or it would begin again and again.
+func TestNotFinishedUnderSettlers(t *testing.T) {
+	t.Parallel()
+	o := open(t, t.TempDir(), Options{limits: quiet()})
+	key := accept(t, o, "a", "x")
+	settle(t, o, key.Delivery(0), storage.StatusFailed)
+	s := packActive(t, o)
+	o.tidy()
+	if !s.isStored() {
+		t.Fatal("got a segment that is not finished, want one")
+	}
+	s.intend(1)
+	if err := o.unstore(s); err != nil {
+		t.Fatal(err)
+	}
+	o.tidy()
+	if s.isStored() {
+		t.Error("got a segment finished under a settler, want that it waits")
+	}
+	s.intend(-1)
+	o.tidy()
+	if !s.isStored() {
+		t.Error("got a segment that is not finished after the settler left")
+	}
+	settle(t, o, key.Delivery(0), storage.StatusPending)
+	if s.settling != 0 {
+		t.Errorf("got %d settlers after the last, want none", s.settling)
+	}
+}
