@@ -161,7 +161,7 @@ func TestMaxPendingCountsWhatWaits(t *testing.T) {
 		}
 	}
 	if got := h.pending.Load(); got > most || refused != callers+2-int(got) {
-		t.Errorf("got %d pending, and %d refused of %d, want %d pending at most", got, refused, callers+1, most)
+		t.Errorf("got %d pending, and %d refused of %d, want %d pending at most", got, refused, callers+2, most)
 	}
 	if got := h.admitted.Load(); got != 0 {
 		t.Errorf("when all is committed: got %d places kept, want none", got)
