@@ -21,6 +21,7 @@ const (
 	// to keep closed databases open.
 	bloomWords  = 1 << 16 // 4 Mi bits: 40 for each of 100,000 events
 	bloomBits   = 40      // for each of what it holds, when folded
+	thinBits    = 80      // the same of thinned segments, which may be very many: one in seven million
 	bloomHashes = 6
 )
 
@@ -72,9 +73,9 @@ func (b *bloom) has(h idHash) bool {
 
 // fold shrinks the filter to what it holds. An index is the low bits of a
 // hash, so one half laid on the other is the filter of half the size.
-func (b *bloom) fold() {
+func (b *bloom) fold(bits int) {
 	words := b.words
-	for len(words) > 1 && len(words)*64/2 >= bloomBits*b.n {
+	for len(words) > 1 && len(words)*64/2 >= bits*b.n {
 		half := len(words) / 2
 		for i, w := range words[half:] {
 			words[i] |= w

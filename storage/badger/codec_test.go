@@ -137,7 +137,7 @@ func TestBloom(t *testing.T) {
 		}
 	}
 	check()
-	b.fold()
+	b.fold(bloomBits)
 	if n := len(b.words) * 64; n >= 2*bloomBits*len(ids) {
 		t.Errorf("folded: got %d bits for %d ids", n, len(ids))
 	}
