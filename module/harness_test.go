@@ -134,7 +134,6 @@ func (h *harness) get(path string) (int, string) {
 // was replaced may cut off whoever comes late, before it does anything.
 func insist(t *testing.T, send func() (*http.Response, error)) (*http.Response, string) {
 	t.Helper()
-	const patience = 20 * time.Second
 	var err error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var resp *http.Response

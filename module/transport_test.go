@@ -69,7 +69,7 @@ func mustLoad(t *testing.T, raw string, policy *egress.Policy) *http.Transport {
 }
 
 // patience is the timeout of requests that are not to run into one.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
 
 // post sends one request, and returns its status or error.
 func post(t *testing.T, transport http.RoundTripper, target string, timeout time.Duration) (int, error) {

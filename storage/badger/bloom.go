@@ -18,10 +18,10 @@ type bloom struct {
 const (
 	// What a filter takes for kept without need may open a database, and each
 	// event that is accepted asks every filter. Six in a million are too few
-	// to keep closed databases open.
+	// to keep closed databases open, unless there are very many of them.
 	bloomWords  = 1 << 16 // 4 Mi bits: 40 for each of 100,000 events
 	bloomBits   = 40      // for each of what it holds, when folded
-	thinBits    = 80      // the same of thinned segments, which may be very many: one in seven million
+	thinBits    = 80      // the same of thinned segments, which may be: one in seven million
 	bloomHashes = 6
 )
 
