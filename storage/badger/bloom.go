@@ -11,18 +11,17 @@ type idHash [16]byte
 // types and codes. It starts for a full segment and is folded to what the
 // segment really holds when that gets no more events.
 type bloom struct {
-	words []uint64 // a power of two of them
+	words []uint64 // a power of two of them, 2^26 at most
 	n     int      // of what was added and not there
 }
 
+// What a filter takes for kept without need opens a database, and each event
+// that is accepted asks every filter: hundreds of them, thousands of times a
+// second. One in ten million is taken so, at most.
 const (
-	// What a filter takes for kept without need may open a database, and each
-	// event that is accepted asks every filter. Six in a million are too few
-	// to keep closed databases open, unless there are very many of them.
 	bloomWords  = 1 << 16 // 4 Mi bits: 40 for each of 100,000 events
-	bloomBits   = 40      // for each of what it holds, when folded
-	thinBits    = 80      // the same of thinned segments, which may be: one in seven million
-	bloomHashes = 6
+	bloomBits   = 40      // for each of what it holds, at least, when folded
+	bloomHashes = 12
 )
 
 // facet is what stands in the filter for an endpoint, a type or a code.
@@ -42,16 +41,20 @@ const kindCode = 'c'
 
 func newBloom() *bloom { return &bloom{words: make([]uint64, bloomWords)} }
 
+// each visits the bits of a hash until f says no. They are the upper halves of
+// a linear congruential sequence, which depend on all of the hash in a small
+// filter, too. With steps of one length those who share the first two bits
+// would share all of them.
 func (b *bloom) each(h idHash, f func(word, bit uint64) bool) bool {
 	x := binary.LittleEndian.Uint64(h[:])
-	step := binary.LittleEndian.Uint64(h[8:]) | 1
+	step := binary.LittleEndian.Uint64(h[8:])
 	mask := uint64(len(b.words))*64 - 1
 	for range bloomHashes {
-		i := x & mask
+		i := x >> 32 & mask
 		if !f(i/64, 1<<(i%64)) {
 			return false
 		}
-		x += step
+		x = x*6364136223846793005 + step // Knuth's MMIX
 	}
 	return true
 }
@@ -72,10 +75,10 @@ func (b *bloom) has(h idHash) bool {
 }
 
 // fold shrinks the filter to what it holds. An index is the low bits of a
-// hash, so one half laid on the other is the filter of half the size.
-func (b *bloom) fold(bits int) {
+// number, so one half laid on the other is the filter of half the size.
+func (b *bloom) fold() {
 	words := b.words
-	for len(words) > 1 && len(words)*64/2 >= bits*b.n {
+	for len(words) > 1 && len(words)*64/2 >= bloomBits*b.n {
 		half := len(words) / 2
 		for i, w := range words[half:] {
 			words[i] |= w
@@ -83,4 +86,38 @@ func (b *bloom) fold(bits int) {
 		words = words[:half]
 	}
 	b.words = append([]uint64(nil), words...)
+}
+
+// bloomVersion tells filters from those with other bits for a hash, in the
+// files of which nothing would be found. A segment with such a file is read
+// at the start, and writes another.
+const bloomVersion = 2
+
+// encode writes the filter for the file.
+func (b *bloom) encode() []byte {
+	out := make([]byte, 0, 2+8*len(b.words)+checksumSize)
+	out = append(out, recordVersion, bloomVersion)
+	for _, w := range b.words {
+		out = binary.BigEndian.AppendUint64(out, w)
+	}
+	return appendChecksum(out, 0)
+}
+
+func decodeBloom(data []byte) (*bloom, error) {
+	r, err := openRecord(data)
+	if err != nil {
+		return nil, err
+	}
+	if version := r.take(1); len(version) == 0 || version[0] != bloomVersion {
+		return nil, errDamaged
+	}
+	n := len(r.b) / 8
+	if n == 0 || n&(n-1) != 0 || len(r.b)%8 != 0 {
+		return nil, errDamaged
+	}
+	b := &bloom{words: make([]uint64, n), n: n * 64 / bloomBits}
+	for i := range b.words {
+		b.words[i] = binary.BigEndian.Uint64(r.b[8*i:])
+	}
+	return b, nil
 }

@@ -1,6 +1,8 @@
 package badger
 
 import (
+	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -137,7 +139,7 @@ func TestBloom(t *testing.T) {
 		}
 	}
 	check()
-	b.fold(bloomBits)
+	b.fold()
 	if n := len(b.words) * 64; n >= 2*bloomBits*len(ids) {
 		t.Errorf("folded: got %d bits for %d ids", n, len(ids))
 	}
@@ -145,5 +147,51 @@ func TestBloom(t *testing.T) {
 	again, err := decodeBloom(b.encode())
 	if err != nil || !slices.Equal(again.words, b.words) {
 		t.Errorf("got %v, want the filter back", err)
+	}
+}
+
+// TestBloomIsSeldomWrong holds the share of new ids that are taken for kept
+// ones, and open a database in vain. Each event asks every segment, and a slow
+// receiver leaves hundreds of small ones.
+func TestBloomIsSeldomWrong(t *testing.T) {
+	t.Parallel()
+	const asked = 5_000_000
+	r := rand.New(rand.NewPCG(1, 2))
+	random := func() (h idHash) {
+		binary.LittleEndian.PutUint64(h[:], r.Uint64())
+		binary.LittleEndian.PutUint64(h[8:], r.Uint64())
+		return h
+	}
+	for _, bits := range []int{1 << 9, 1 << 12, 1 << 18} {
+		b := newBloom()
+		for range bits / bloomBits { // the fewest bits for each that folding leaves
+			b.add(random())
+		}
+		b.fold()
+		if n := 64 * len(b.words); n != bits {
+			t.Errorf("got %d bits, want %d", n, bits)
+		}
+		wrong := 0
+		for range asked {
+			if b.has(random()) {
+				wrong++
+			}
+		}
+		// About one, if the bits of a hash are independent.
+		if wrong > 5 {
+			t.Errorf("%d bits: got %d of %d new ids taken for kept ones, want 5 at most", bits, wrong, asked)
+		}
+	}
+}
+
+// TestBloomOfAnotherVersion reads no file whose filter has other bits for a
+// hash: it would know none of its ids.
+func TestBloomOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	for _, head := range [][]byte{{recordVersion}, {recordVersion, 1}, {recordVersion, bloomVersion + 1}} {
+		b := appendChecksum(append(slices.Clone(head), make([]byte, 64)...), 0)
+		if _, err := decodeBloom(b); !errors.Is(err, errDamaged) {
+			t.Errorf("%x: got %v, want %v", head, err, errDamaged)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package badger
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -190,7 +189,7 @@ func (s *segment) finish() error {
 		return err
 	}
 	s.mu.Lock()
-	s.foldIDs()
+	s.ids.fold()
 	b := s.ids.encode()
 	s.mu.Unlock()
 	if err := s.o.replaceFile(s.idsPath(), b); err != nil {
@@ -203,32 +202,6 @@ func (s *segment) finish() error {
 }
 
 func (s *segment) idsPath() string { return filepath.Join(s.dir, "IDS") }
-
-// encode writes the filter for the file.
-func (b *bloom) encode() []byte {
-	out := make([]byte, 0, 1+8*len(b.words)+checksumSize)
-	out = append(out, recordVersion)
-	for _, w := range b.words {
-		out = binary.BigEndian.AppendUint64(out, w)
-	}
-	return appendChecksum(out, 0)
-}
-
-func decodeBloom(data []byte) (*bloom, error) {
-	r, err := openRecord(data)
-	if err != nil {
-		return nil, err
-	}
-	n := len(r.b) / 8
-	if n == 0 || n&(n-1) != 0 || len(r.b)%8 != 0 {
-		return nil, errDamaged
-	}
-	b := &bloom{words: make([]uint64, n), n: n * 64 / bloomBits}
-	for i := range b.words {
-		b.words[i] = binary.BigEndian.Uint64(r.b[8*i:])
-	}
-	return b, nil
-}
 
 // unusedFor is how long a database stays open when more are open than should
 // be, and settledFor the same where closing would write a table of what was

@@ -324,7 +324,7 @@ func (s *segment) scan(v view) error {
 		return true, c.value(func(b []byte) error { return s.countDelivery(id, c.meta(), b) })
 	})
 	s.short = promised - deliveries
-	s.foldIDs()
+	s.ids.fold()
 	return err
 }
 

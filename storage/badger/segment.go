@@ -91,15 +91,6 @@ func newSegment(o *Outbox, n uint32) *segment {
 
 func segmentName(n uint32) string { return fmt.Sprintf("%08x", n) }
 
-// foldIDs shrinks the filter to what the segment holds; mu is locked.
-func (s *segment) foldIDs() {
-	if s.thinned {
-		s.ids.fold(thinBits)
-	} else {
-		s.ids.fold(bloomBits)
-	}
-}
-
 func (s *segment) forgetRecent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

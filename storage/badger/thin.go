@@ -130,7 +130,6 @@ func (s *segment) countThin(dir string, kept map[storage.EventKey]bool) (*segmen
 		return nil, err
 	}
 	thinned := newSegment(s.o, s.n)
-	thinned.thinned = true
 	txn := db.NewTransaction(false)
 	if err = thinned.scan(tables{txn}); err == nil {
 		err = errors.Join(checkEvents(tables{txn}, kept), checkIndexes(tables{txn}))

@@ -2,9 +2,7 @@ package badger
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -371,32 +369,4 @@ func read(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// TestThinningKeepsFiltersThatAreSeldomWrong holds the share of new ids that
-// open the database of a thinned segment in vain. Each event asks every
-// segment, and a slow receiver leaves hundreds of them.
-func TestThinningKeepsFiltersThatAreSeldomWrong(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(1, 2))
-	random := func() (h idHash) {
-		binary.LittleEndian.PutUint64(h[:], r.Uint64())
-		binary.LittleEndian.PutUint64(h[8:], r.Uint64())
-		return h
-	}
-	s := &segment{thinned: true, ids: newBloom()}
-	for range 1 << 18 / thinBits { // the fewest bits for each that folding leaves
-		s.ids.add(random())
-	}
-	s.foldIDs()
-	const asked = 5_000_000
-	wrong := 0
-	for range asked {
-		if s.ids.has(random()) {
-			wrong++
-		}
-	}
-	if wrong > 7 { // a segment that is not thinned: 35
-		t.Errorf("got %d of %d new ids taken for kept ones, want 7 at most", wrong, asked)
-	}
 }
