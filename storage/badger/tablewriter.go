@@ -35,8 +35,8 @@ const (
 	// compressed, and tableMemory what building it takes: each block once as
 	// it is, and once as it might become if it cannot be compressed. More
 	// would be twice more.
-	tableSize   = 5 << 20
-	tableMemory = 16 << 20
+	tableSize   = 2560 << 10
+	tableMemory = 8 << 20
 	// recordSize is what a record takes beside its key and value, at most.
 	recordSize = 24
 	// lowestLevel is where Badger expects tables that do not overlap.
