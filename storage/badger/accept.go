@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
@@ -197,22 +198,19 @@ func (o *Outbox) findKept(c *call) (fresh int, err error) {
 // lookup finds the oldest event that is kept under the id, in the segments
 // other than the one that the caller holds, if any.
 func (o *Outbox) lookup(h idHash, held *segment) (*keptEvent, error) {
-	for _, s := range *o.segments.Load() {
-		if s == held || !s.mayHold(h) {
-			continue
-		}
-		kept, err := s.lookup(h)
-		if kept != nil || err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return kept, err
+	for segs := range slices.Chunk(*o.segments.Load(), sieveWidth) {
+		var few [sieveWidth]*segment
+		for _, s := range few[:sieve(&few, segs, h)] {
+			if s == held || !s.mayHold(h) {
+				continue
+			}
+			kept, err := s.lookup(h)
+			if kept != nil || err != nil && !errors.Is(err, storage.ErrNotFound) {
+				return kept, err
+			}
 		}
 	}
 	return nil, nil
-}
-
-func (s *segment) mayHold(h idHash) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.first != (storage.EventKey{}) && s.ids.has(h)
 }
 
 func (s *segment) lookup(h idHash) (kept *keptEvent, err error) {

@@ -1,6 +1,9 @@
 package badger
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // idHash is the first half of the SHA-256 of a public event id: long enough
 // that nobody can make two ids meet.
@@ -41,20 +44,35 @@ const kindCode = 'c'
 
 func newBloom() *bloom { return &bloom{words: make([]uint64, bloomWords)} }
 
-// each visits the bits of a hash until f says no. They are the upper halves of
-// a linear congruential sequence, which depend on all of the hash in a small
-// filter, too. With steps of one length those who share the first two bits
-// would share all of them.
-func (b *bloom) each(h idHash, f func(word, bit uint64) bool) bool {
-	x := binary.LittleEndian.Uint64(h[:])
-	step := binary.LittleEndian.Uint64(h[8:])
-	mask := uint64(len(b.words))*64 - 1
+// The bits of a hash are the upper halves of a linear congruential sequence,
+// which depend on all of the hash in a small filter, too. With steps of one
+// length those who share the first two bits would share all of them.
+func (h *idHash) sequence() (x, step uint64) {
+	return binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])
+}
+
+func advance(x, step uint64) uint64 { return x*6364136223846793005 + step } // Knuth's MMIX
+
+// at returns the word and the place in it of one of the sequence.
+func (b *bloom) at(x uint64) (word int, bit uint64) {
+	i := x >> 32 & (uint64(len(b.words))*64 - 1)
+	return int(i / 64), i % 64
+}
+
+// bit returns 1 if the bit of one of the sequence is set, or 0.
+func (b *bloom) bit(x uint64) uint64 {
+	word, bit := b.at(x)
+	return b.words[word] >> bit & 1
+}
+
+// each visits the bits of a hash until f says no.
+func (b *bloom) each(h idHash, f func(word int, bit uint64) bool) bool {
+	x, step := h.sequence()
 	for range bloomHashes {
-		i := x >> 32 & mask
-		if !f(i/64, 1<<(i%64)) {
+		if word, bit := b.at(x); !f(word, 1<<bit) {
 			return false
 		}
-		x = x*6364136223846793005 + step // Knuth's MMIX
+		x = advance(x, step)
 	}
 	return true
 }
@@ -64,28 +82,35 @@ func (b *bloom) add(h idHash) {
 		return
 	}
 	b.n++
-	b.each(h, func(word, bit uint64) bool {
+	b.each(h, func(word int, bit uint64) bool {
 		b.words[word] |= bit
 		return true
 	})
 }
 
 func (b *bloom) has(h idHash) bool {
-	return b.each(h, func(word, bit uint64) bool { return b.words[word]&bit != 0 })
+	return b.each(h, func(word int, bit uint64) bool { return b.words[word]&bit != 0 })
 }
 
-// fold shrinks the filter to what it holds. An index is the low bits of a
-// number, so one half laid on the other is the filter of half the size.
-func (b *bloom) fold() {
-	words := b.words
-	for len(words) > 1 && len(words)*64/2 >= bloomBits*b.n {
-		half := len(words) / 2
-		for i, w := range words[half:] {
-			words[i] |= w
-		}
-		words = words[:half]
+// folded returns the filter shrunk to what it holds. An index is the low bits
+// of a number, so one half laid on the other is the filter of half the size.
+func (b *bloom) folded() *bloom {
+	size := len(b.words)
+	for size > 1 && size*64/2 >= bloomBits*b.n {
+		size /= 2
 	}
-	b.words = append([]uint64(nil), words...)
+	f := &bloom{words: make([]uint64, size), n: b.n}
+	for i, w := range b.words {
+		f.words[i&(size-1)] |= w
+	}
+	return f
+}
+
+// with returns a filter that has the hash, too.
+func (b *bloom) with(h idHash) *bloom {
+	more := &bloom{words: slices.Clone(b.words), n: b.n}
+	more.add(h)
+	return more
 }
 
 // bloomVersion tells filters from those with other bits for a hash, in the

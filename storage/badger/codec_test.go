@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -139,7 +138,7 @@ func TestBloom(t *testing.T) {
 		}
 	}
 	check()
-	b.fold()
+	b = b.folded()
 	if n := len(b.words) * 64; n >= 2*bloomBits*len(ids) {
 		t.Errorf("folded: got %d bits for %d ids", n, len(ids))
 	}
@@ -156,18 +155,13 @@ func TestBloom(t *testing.T) {
 func TestBloomIsSeldomWrong(t *testing.T) {
 	t.Parallel()
 	const asked = 5_000_000
-	r := rand.New(rand.NewPCG(1, 2))
-	random := func() (h idHash) {
-		binary.LittleEndian.PutUint64(h[:], r.Uint64())
-		binary.LittleEndian.PutUint64(h[8:], r.Uint64())
-		return h
-	}
+	random := randomIDs()
 	for _, bits := range []int{1 << 9, 1 << 12, 1 << 18} {
 		b := newBloom()
 		for range bits / bloomBits { // the fewest bits for each that folding leaves
 			b.add(random())
 		}
-		b.fold()
+		b = b.folded()
 		if n := 64 * len(b.words); n != bits {
 			t.Errorf("got %d bits, want %d", n, bits)
 		}

@@ -97,7 +97,7 @@ func (p *packer) change() error {
 	s.noteTables()
 	s.mu.Lock()
 	s.packed, s.journalEnd, s.sizeKnown = true, 0, false
-	s.ids.fold()
+	s.freeze()
 	s.mu.Unlock()
 	if err := p.o.saveState(); err != nil {
 		// Which form the state names is not known.

@@ -202,6 +202,7 @@ func (s *segment) recall(st segmentState) {
 		return
 	}
 	s.ids, s.stored, s.codeless = ids, true, st.Codeless
+	s.freeze()
 	s.first, s.last, s.events = storage.EventKey(st.First), storage.EventKey(st.Last), st.Events
 	s.reach = s.last
 	copy(s.counts[:], st.Counts)
@@ -324,7 +325,7 @@ func (s *segment) scan(v view) error {
 		return true, c.value(func(b []byte) error { return s.countDelivery(id, c.meta(), b) })
 	})
 	s.short = promised - deliveries
-	s.ids.fold()
+	s.freeze()
 	return err
 }
 

@@ -41,6 +41,9 @@ type segment struct {
 	// memory is what the database would write if it were closed.
 	memory memory
 
+	// frozen is ids once the segment is packed and gets no more events.
+	frozen atomic.Pointer[bloom]
+
 	// mu guards everything below; it is never held over I/O.
 	mu    sync.Mutex
 	first storage.EventKey // zero while empty
@@ -51,11 +54,11 @@ type segment struct {
 	events    int
 	counts    [len(statusNames)]int
 	pending   map[string]*backlog
-	ids       *bloom
-	codeless  bool  // the codes of its deliveries are not in ids
-	written   int64 // bytes committed to it, before compression
-	short     int   // deliveries that are missing
-	settling  int   // callers on their way to settle
+	ids       *bloom // a shared one, which does not change, once it is frozen
+	codeless  bool   // the codes of its deliveries are not in ids
+	written   int64  // bytes committed to it, before compression
+	short     int    // deliveries that are missing
+	settling  int    // callers on their way to settle
 	recent    recent
 	size      int64
 	sizeKnown bool
@@ -140,6 +143,24 @@ func (s *segment) staged(events []acceptance) {
 	}
 }
 
+// sawCode puts a code into the filter; mu is locked.
+func (s *segment) sawCode(code string) {
+	h := facet(kindCode, hash4(code))
+	if s.frozen.Load() == nil {
+		s.ids.add(h)
+	} else if !s.ids.has(h) {
+		s.ids = s.ids.with(h)
+		s.frozen.Store(s.ids)
+	}
+}
+
+// freeze shrinks the filter to what the segment holds, and lets it be asked
+// without a lock; mu is locked.
+func (s *segment) freeze() {
+	s.ids = s.ids.folded()
+	s.frozen.Store(s.ids)
+}
+
 // unstaged takes back what was staged since the last commit.
 func (s *segment) unstaged() {
 	s.mu.Lock()
@@ -205,7 +226,7 @@ func (s *segment) backlog(endpoint string) *backlog {
 func (s *segment) changed(c *change, now int64) int {
 	s.counts[c.oldStatus]--
 	s.counts[c.newStatus]++
-	s.ids.add(facet(kindCode, hash4(c.code)))
+	s.sawCode(c.code)
 	delta := 0
 	created := c.id.Event().Milli()
 	if c.oldStatus == statusPending {

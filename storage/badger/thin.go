@@ -213,6 +213,7 @@ func (s *segment) replaceBy(thinned *segment) error {
 	s.events, s.counts, s.short = thinned.events, thinned.counts, thinned.short
 	s.first, s.last, s.reach = thinned.first, thinned.last, thinned.reach
 	s.ids, s.codeless = thinned.ids, thinned.codeless
+	s.freeze()
 	s.thinned, s.sizeKnown, s.vet.unread = true, false, nil
 	s.mu.Unlock()
 	if err := s.o.saveState(); err != nil {

@@ -1,0 +1,108 @@
+package badger
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/promptreports/caddy-webhooks/storage"
+)
+
+// randomIDs returns a source of hashes that is the same in every run.
+func randomIDs() func() idHash {
+	r := rand.New(rand.NewPCG(1, 2))
+	return func() (h idHash) {
+		binary.LittleEndian.PutUint64(h[:], r.Uint64())
+		binary.LittleEndian.PutUint64(h[8:], r.Uint64())
+		return h
+	}
+}
+
+// segmentOf is a segment with nothing but so many ids in its filter.
+func segmentOf(n int, id func() idHash) (*segment, []idHash) {
+	s := &segment{ids: newBloom(), first: storage.NewEventKey(1, 2)}
+	ids := make([]idHash, n)
+	for i := range ids {
+		ids[i] = id()
+		s.ids.add(ids[i])
+	}
+	return s, ids
+}
+
+func TestSieveMissesNothing(t *testing.T) {
+	t.Parallel()
+	id := randomIDs()
+	segs := make([]*segment, sieveWidth)
+	kept := make([][]idHash, len(segs))
+	for i := range segs {
+		segs[i], kept[i] = segmentOf(1+i%7, id)
+		if i%3 != 0 {
+			segs[i].freeze()
+		}
+	}
+	var few [sieveWidth]*segment
+	for i, hashes := range kept {
+		for _, h := range hashes {
+			found := few[:sieve(&few, segs, h)]
+			if !slices.Contains(found, segs[i]) || !segs[i].mayHold(h) {
+				t.Errorf("segment %d: an id that it holds was not found", i)
+			}
+			if !slices.IsSortedFunc(found, func(a, b *segment) int { return slices.Index(segs, a) - slices.Index(segs, b) }) {
+				t.Errorf("segment %d: the order of the segments changed", i)
+			}
+		}
+	}
+	if n := sieve(&few, segs, id()); n > sieveWidth*2/3 {
+		t.Errorf("got %d of %d segments that may hold a new id", n, sieveWidth)
+	}
+}
+
+// TestFrozenFilterTakesCodes settles in a packed segment while its filter is
+// asked without a lock.
+func TestFrozenFilterTakesCodes(t *testing.T) {
+	t.Parallel()
+	s, ids := segmentOf(100, randomIDs())
+	s.freeze()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 10 {
+			for _, h := range ids {
+				if !s.mayHold(h) {
+					t.Error("an id is missing")
+				}
+			}
+		}
+	}()
+	codes := []string{"http_500", "http_503", "timeout_headers", "http_500"}
+	for _, code := range codes {
+		s.mu.Lock()
+		s.sawCode(code)
+		s.mu.Unlock()
+	}
+	<-done
+	for _, code := range codes {
+		if h := facet(kindCode, hash4(code)); !s.ids.has(h) || !s.mayHold(h) {
+			t.Errorf("code %s is missing", code)
+		}
+	}
+}
+
+// BenchmarkLookup asks 100 full segments for new ids.
+func BenchmarkLookup(b *testing.B) {
+	id := randomIDs()
+	segs := make([]*segment, 100)
+	for i := range segs {
+		segs[i], _ = segmentOf(100_000, id)
+		segs[i].freeze()
+		segs[i].removed = true // there is nothing to open, of a few by mistake
+	}
+	o := &Outbox{}
+	o.segments.Store(&segs)
+	for b.Loop() {
+		if kept, err := o.lookup(id(), nil); kept != nil || err != nil {
+			b.Fatal(kept, err)
+		}
+	}
+}
