@@ -143,8 +143,12 @@ func (s *segment) staged(events []acceptance) {
 	}
 }
 
-// sawCode puts a code into the filter; mu is locked.
+// sawCode puts a code into the filter, which is not asked for codes, and has
+// no room for them, if it was made without; mu is locked.
 func (s *segment) sawCode(code string) {
+	if s.codeless {
+		return
+	}
 	h := facet(kindCode, hash4(code))
 	if s.frozen.Load() == nil {
 		s.ids.add(h)

@@ -89,6 +89,22 @@ func TestFrozenFilterTakesCodes(t *testing.T) {
 	}
 }
 
+// TestCodelessFilterTakesNoCodes keeps the filter of a few ids from filling up
+// with codes that nobody asks it for.
+func TestCodelessFilterTakesNoCodes(t *testing.T) {
+	t.Parallel()
+	s, _ := segmentOf(3, randomIDs())
+	s.codeless = true
+	s.freeze()
+	before := s.frozen.Load()
+	s.mu.Lock()
+	s.sawCode("http_500")
+	s.mu.Unlock()
+	if s.frozen.Load() != before || s.ids.has(facet(kindCode, hash4("http_500"))) {
+		t.Error("the filter changed")
+	}
+}
+
 // BenchmarkLookup asks 100 full segments for new ids.
 func BenchmarkLookup(b *testing.B) {
 	id := randomIDs()
