@@ -200,7 +200,7 @@ func (o *Outbox) findKept(c *call) (fresh int, err error) {
 func (o *Outbox) lookup(h idHash, held *segment) (*keptEvent, error) {
 	for segs := range slices.Chunk(*o.segments.Load(), sieveWidth) {
 		var few [sieveWidth]*segment
-		for _, s := range few[:sieve(&few, segs, h)] {
+		for _, s := range sieve(&few, segs, h) {
 			if s == held || !s.mayHold(h) {
 				continue
 			}

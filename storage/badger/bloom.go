@@ -20,7 +20,7 @@ type bloom struct {
 
 // What a filter takes for kept without need opens a database, and each event
 // that is accepted asks every filter: hundreds of them, thousands of times a
-// second. One in ten million is taken so, at most.
+// second. One in ten million is taken so, at most, unless it is overfull.
 const (
 	bloomWords  = 1 << 16 // 4 Mi bits: 40 for each of 100,000 events
 	bloomBits   = 40      // for each of what it holds, at least, when folded
@@ -45,8 +45,9 @@ const kindCode = 'c'
 func newBloom() *bloom { return &bloom{words: make([]uint64, bloomWords)} }
 
 // The bits of a hash are the upper halves of a linear congruential sequence,
-// which depend on all of the hash in a small filter, too. With steps of one
-// length those who share the first two bits would share all of them.
+// which depend on 38 bits of both its halves in the smallest filter, too. With
+// steps of one length those who share the first two bits would share all of
+// them.
 func (h *idHash) sequence() (x, step uint64) {
 	return binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])
 }
@@ -92,12 +93,16 @@ func (b *bloom) has(h idHash) bool {
 	return b.each(h, func(word int, bit uint64) bool { return b.words[word]&bit != 0 })
 }
 
-// folded returns the filter shrunk to what it holds. An index is the low bits
-// of a number, so one half laid on the other is the filter of half the size.
+// folded returns the filter shrunk to what it holds, or itself if it cannot be.
+// An index is the low bits of a number, so one half laid on the other is the
+// filter of half the size.
 func (b *bloom) folded() *bloom {
 	size := len(b.words)
 	for size > 1 && size*64/2 >= bloomBits*b.n {
 		size /= 2
+	}
+	if size == len(b.words) {
+		return b
 	}
 	f := &bloom{words: make([]uint64, size), n: b.n}
 	for i, w := range b.words {

@@ -189,7 +189,6 @@ func (s *segment) finish() error {
 		return err
 	}
 	s.mu.Lock()
-	s.freeze()
 	b := s.ids.encode()
 	s.mu.Unlock()
 	if err := s.o.replaceFile(s.idsPath(), b); err != nil {

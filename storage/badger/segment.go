@@ -201,7 +201,7 @@ func (s *segment) accepted(a *acceptance) int {
 	s.events++
 	s.counts[a.status] += len(a.endpoints)
 	if a.status != statusPending {
-		s.ids.add(facet(kindCode, hash4(storage.CodeInterrupted)))
+		s.sawCode(storage.CodeInterrupted)
 		return 0
 	}
 	ms := a.key.Milli()
