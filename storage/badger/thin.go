@@ -84,6 +84,18 @@ func (o *Outbox) thin(s *segment) error {
 	if !s.canThin() {
 		return nil
 	}
+	if err := s.open(); err != nil {
+		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
+	}
+	s.w.stop() // callers that have left may have left something to commit
+	defer func() {
+		if s.db != nil { // it was not replaced
+			s.w = newWriter(o, s, s.db)
+		}
+	}()
+	if !s.canThin() {
+		return nil
+	}
 	thinned, err := o.writeThin(s)
 	if err == nil {
 		err = s.close()
@@ -103,9 +115,6 @@ func (o *Outbox) thin(s *segment) error {
 // writeThin writes the new database, and returns a segment that was counted
 // from it.
 func (o *Outbox) writeThin(s *segment) (*segment, error) {
-	if err := s.open(); err != nil {
-		return nil, err
-	}
 	dir := s.dir + thinSuffix
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -287,6 +288,42 @@ func TestThinningBesideSettling(t *testing.T) {
 	}
 }
 
+// TestThinningKeepsWhatIsOnItsWay thins a segment while the settlement of a
+// caller that has left waits for its commit, which comes as late as it can.
+func TestThinningKeepsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	a := newAged(t)
+	ctx, leave := context.WithCancel(t.Context())
+	a.o.opt.commitHook = func() error {
+		leave()
+		q := a.s.w.queue
+		await(t, "the writer is to end", func() bool {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return q.closed
+		})
+		return nil
+	}
+	id := a.pending[0]
+	if err := a.o.Settle(ctx, []storage.Settlement{{Delivery: id, Status: storage.StatusDelivered}}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("settling: got %v, want the caller gone", err)
+	}
+	if err := a.o.thin(a.s); err != nil || !a.s.thinned {
+		t.Fatalf("thinning: got %v, thinned: %t", err, a.s.thinned)
+	}
+	a.o.opt.commitHook = nil
+	for range 2 {
+		due, err := a.o.Due(t.Context(), "slow", storage.Position{}, 1000)
+		if want := len(a.pending); err != nil || len(due) != want || due[0].ID == id {
+			t.Errorf("due: got %d, %v, want %d, without the one that was delivered", len(due), err, want)
+		}
+		if got, want := a.o.Usage().Pending, len(a.pending); got != want {
+			t.Errorf("pending: got %d, want %d", got, want)
+		}
+		a.o = reopen(t, a.o, a.opt)
+	}
+}
+
 // TestThinningChecksItself breaks what it copies: nothing is replaced then.
 func TestThinningChecksItself(t *testing.T) {
 	t.Parallel()
@@ -306,6 +343,7 @@ func TestThinningChecksItself(t *testing.T) {
 	if err != nil || len(entries) != 2 {
 		t.Errorf("beside the segments: got %v, %v, want nothing", entries, err)
 	}
+	settle(t, a.o, a.pending[0], storage.StatusDelivered) // which still can be
 }
 
 // TestThinningMissesNothing damages the tables that are thinned, at many
