@@ -182,10 +182,18 @@ func TestBloomIsSeldomWrong(t *testing.T) {
 // hash: it would know none of its ids.
 func TestBloomOfAnotherVersion(t *testing.T) {
 	t.Parallel()
-	for _, head := range [][]byte{{recordVersion}, {recordVersion, 1}, {recordVersion, bloomVersion + 1}} {
-		b := appendChecksum(append(slices.Clone(head), make([]byte, 64)...), 0)
+	for _, file := range []struct {
+		head []byte
+		rest int
+	}{
+		{[]byte{recordVersion}, 64},               // the first had no version
+		{[]byte{recordVersion, bloomVersion}, 63}, // and may have bits that look like one
+		{[]byte{recordVersion, 1}, 64},
+		{[]byte{recordVersion, bloomVersion + 1}, 64},
+	} {
+		b := appendChecksum(append(slices.Clone(file.head), make([]byte, file.rest)...), 0)
 		if _, err := decodeBloom(b); !errors.Is(err, errDamaged) {
-			t.Errorf("%x: got %v, want %v", head, err, errDamaged)
+			t.Errorf("%x and %d bytes: got %v, want %v", file.head, file.rest, err, errDamaged)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package badger
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -55,6 +57,89 @@ func TestSieveMissesNothing(t *testing.T) {
 	}
 	if n := len(sieve(&few, segs, id())); n > sieveWidth*2/3 {
 		t.Errorf("got %d of %d segments that may hold a new id", n, sieveWidth)
+	}
+}
+
+// TestSieveTakesAll asks as many segments as fit, none of which is frozen, so
+// that all may hold the id.
+func TestSieveTakesAll(t *testing.T) {
+	t.Parallel()
+	id := randomIDs()
+	segs := make([]*segment, sieveWidth)
+	for i := range segs {
+		segs[i], _ = segmentOf(1, id)
+	}
+	var few [sieveWidth]*segment
+	if got := sieve(&few, segs, id()); !slices.Equal(got, segs) {
+		t.Errorf("got %d segments, want all %d, in their order", len(got), len(segs))
+	}
+}
+
+// TestDuplicateInAnySegment accepts events again of which the segments are
+// more than are asked at once.
+func TestDuplicateInAnySegment(t *testing.T) {
+	t.Parallel()
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), Options{limits: quiet()})
+	var keys []storage.EventKey
+	for i := range 2*sieveWidth + 2 {
+		keys = append(keys, acceptBody(t, o, counted("event", i), nil, "x"))
+		sealActive(t, o)
+	}
+	if n := len(*o.segments.Load()); n <= 2*sieveWidth {
+		t.Fatalf("got %d segments, want more than %d", n, 2*sieveWidth)
+	}
+	for i, key := range keys {
+		if got := acceptBody(t, o, counted("event", i), nil, "x"); got != key {
+			t.Errorf("event %d was accepted twice, as %x and %x", i, key, got)
+		}
+	}
+}
+
+// TestDuplicateBesideAFileOfAnotherVersion finds an id although the file of
+// filters beside its segment has other bits for it.
+func TestDuplicateBesideAFileOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	opt := Options{limits: quiet()}
+	o := open(t, filepath.Join(t.TempDir(), "outbox"), opt)
+	key := acceptBody(t, o, "e", nil, "x")
+	settle(t, o, key.Delivery(0), storage.StatusDelivered)
+	s := packActive(t, o)
+	o.tidy()
+	if !s.isStored() {
+		t.Fatal("the segment was not finished, so nothing is tried")
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := newBloom().folded().encode()
+	before = before[:len(before)-checksumSize]
+	before[1] = bloomVersion - 1
+	if err := os.WriteFile(s.idsPath(), appendChecksum(before, 0), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, o.dir, opt)
+	wantWhole(t, o)
+	if got := acceptBody(t, o, "e", nil, "x"); got != key {
+		t.Errorf("the event was accepted twice, as %x and %x", key, got)
+	}
+}
+
+// TestFrozenFilterStays adds a code in a filter of its own: those who ask the
+// old one have no lock.
+func TestFrozenFilterStays(t *testing.T) {
+	t.Parallel()
+	s, _ := segmentOf(100, randomIDs())
+	s.freeze()
+	before := s.frozen.Load()
+	words := slices.Clone(before.words)
+	s.mu.Lock()
+	s.sawCode("http_500")
+	s.mu.Unlock()
+	if !slices.Equal(before.words, words) {
+		t.Error("the filter changed while it may be asked")
+	}
+	if s.frozen.Load() == before {
+		t.Error("the code is in no filter")
 	}
 }
 
