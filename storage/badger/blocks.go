@@ -212,7 +212,7 @@ func (p *packer) ids(x *index) error {
 	hashes := slices.SortedFunc(maps.Keys(x.ids), func(a, b idHash) int { return bytes.Compare(a[:], b[:]) })
 	b := idBlocks{tables: p.tables}
 	for _, h := range hashes {
-		record, err := p.log.read(x.ids[h])
+		record, err := p.read(x.ids[h])
 		if err == nil {
 			err = b.add(h, record)
 		}
@@ -255,7 +255,7 @@ func (p *packer) types(x *index) error {
 		items := make([]byte, 0, blockItem*len(x.types[h]))
 		for _, i := range x.types[h] {
 			e := x.events.at(int(i))
-			record, err := p.log.read(e.place)
+			record, err := p.read(e.place)
 			if err != nil {
 				return err
 			}
@@ -277,6 +277,7 @@ func (p *packer) endpoints(x *index) error {
 	for _, h := range sortedHashes(x, x.endpoints) {
 		items := make([]byte, 0, blockItem*len(x.endpoints[h]))
 		for _, i := range x.endpoints[h] {
+			p.pace.step()
 			x.mu.RLock()
 			id := x.deliveries.at(int(i)).id
 			x.mu.RUnlock()

@@ -156,9 +156,16 @@ func (o *Outbox) tend(s *segment, surplus bool) error {
 func (o *Outbox) startPacking(s *segment) {
 	now := o.uptime()
 	wait := time.Duration(s.packAfter.Load()) - now
-	if o.failure() != nil || wait > 0 && wait <= o.opt.limits.repack || !o.packing.CompareAndSwap(nil, s) {
+	if o.failure() != nil || wait > 0 && wait <= o.opt.limits.repack {
 		return
 	}
+	if !o.packing.CompareAndSwap(nil, s) {
+		if o.packing.Load() != s {
+			o.hurry.Store(true)
+		}
+		return
+	}
+	o.hurry.Store(false)
 	s.packAfter.Store(int64(now + o.opt.limits.repack))
 	if o.askSpaceNow(); !o.mayPack(s.journalSize() + o.lowWater()) {
 		o.packing.Store(nil)

@@ -47,8 +47,10 @@ type Outbox struct {
 	lastMilli int64
 	seq       uint32
 
-	// packing is the segment that is being packed, if any.
+	// packing is the segment that is being packed, if any, and hurry says that
+	// others wait for it.
 	packing atomic.Pointer[segment]
+	hurry   atomic.Bool
 
 	ids        *claims[idHash]
 	deliveries *claims[storage.DeliveryID]
@@ -167,6 +169,7 @@ func (o *Outbox) Close() error {
 	}
 	o.closed = true
 	o.gate.Unlock()
+	o.hurry.Store(true)
 	close(o.stop)
 	o.housework.Wait()
 	if o.active.Load() != nil {

@@ -38,7 +38,7 @@ func (o *Outbox) pack(s *segment) error {
 		err = os.Mkdir(s.dir, 0o700)
 	}
 	if err == nil {
-		p := packer{o: o, s: s, journal: s.journal, copied: s.journal.index.end()}
+		p := packer{o: o, s: s, journal: s.journal, copied: s.journal.index.end(), pace: newPace(&o.hurry)}
 		err = p.run()
 	}
 	if err != nil && !s.isPacked() {
@@ -60,6 +60,7 @@ type packer struct {
 
 	tables *tableWriter
 	log    logWindow
+	pace   pace
 }
 
 func (p *packer) run() error {
@@ -148,9 +149,16 @@ func (p *packer) writeTables() error {
 	return p.tables.finish()
 }
 
+// read returns what stands at a place of the log; it is good until the next
+// call.
+func (p *packer) read(at place) ([]byte, error) {
+	p.pace.step()
+	return p.log.read(at)
+}
+
 // record puts what stands at a place of the log.
 func (p *packer) record(key []byte, at place, meta byte) error {
-	v, err := p.log.read(at)
+	v, err := p.read(at)
 	if err != nil {
 		return err
 	}
