@@ -209,7 +209,10 @@ func putIndex(tables *tableWriter, kind byte, hash [4]byte, items []byte) error 
 
 // ids puts the blocks of public ids.
 func (p *packer) ids(x *index) error {
-	hashes := slices.SortedFunc(maps.Keys(x.ids), func(a, b idHash) int { return bytes.Compare(a[:], b[:]) })
+	hashes := slices.SortedFunc(maps.Keys(x.ids), func(a, b idHash) int {
+		p.pace.step()
+		return bytes.Compare(a[:], b[:])
+	})
 	b := idBlocks{tables: p.tables}
 	for _, h := range hashes {
 		record, err := p.read(x.ids[h])

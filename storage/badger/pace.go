@@ -15,7 +15,7 @@ const (
 	restShare = 8 // rests are so many times as long as the stretch before,
 	longRest  = 5 * time.Millisecond
 
-	// paceSteps is how many steps, of a microsecond or so, are made between
+	// paceSteps is how many steps, of a microsecond or less, are made between
 	// looks at the clock.
 	paceSteps = 16
 )
