@@ -102,7 +102,7 @@ func (ld load) capacity() int {
 	perSecond := 60_000
 	switch {
 	case ld.follow > 0:
-		perSecond = 3 * ld.rate // no machine changes its speed by more
+		perSecond = 3 * ld.rate // while the peak is measured, by a faster machine
 	case ld.rate > 0:
 		perSecond = ld.rate + ld.rate/10
 	}

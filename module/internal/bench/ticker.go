@@ -11,9 +11,13 @@ import (
 // The speed of a shared machine changes within minutes, and what was a part of
 // the peak when it was measured may be more than the peak later. A load that
 // follows therefore measures it again and again: for a while events are sent as
-// fast as they are answered, and what arrives meanwhile makes the new rate.
+// fast as they are answered, and what arrives meanwhile makes the new rate, if
+// that is less than the first. More it must not be: a short time has less of the
+// work that comes later, as packing segments, and shows a peak that does not
+// last. The first minute and the last would have loads that cannot be compared.
 type ticker struct {
 	load
+	first int // rate
 	ticks chan<- time.Time
 	l     *ledger
 	timer *time.Timer
@@ -35,7 +39,7 @@ const (
 func (ld load) burstEffect() time.Duration { return min(burstEffect, ld.follow/4) }
 
 func (ld load) ticker(ticks chan<- time.Time, l *ledger) *ticker {
-	return &ticker{load: ld, ticks: ticks, l: l}
+	return &ticker{load: ld, first: ld.rate, ticks: ticks, l: l}
 }
 
 // errBehind would make an open loop a closed one.
@@ -81,7 +85,7 @@ func (t *ticker) measure(ctx context.Context) error {
 		}
 	}
 	peak := float64(t.l.complete.Load()-before) / time.Since(began).Seconds()
-	t.rate = max(int(share*peak), 1)
+	t.rate = min(max(int(share*peak), 1), t.first)
 	t.l.rates = append(t.l.rates, t.rate)
 	t.l.bursts = append(t.l.bursts, span{began.Sub(t.l.start), time.Since(t.l.start) + t.burstEffect()})
 	return nil

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// TestFollow has a subject become slower: the rate follows, and is 80 % of
-// what the subject can do at the time.
+// TestFollow has a subject become slower, and as fast as before: the rate
+// follows, and is 80 % of what the subject can do at the time, but never more
+// than at first.
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ld := load{rate: 100, duration: 3500 * time.Millisecond, follow: time.Second}
+		ld := load{rate: 600, duration: 4500 * time.Millisecond, follow: time.Second}
 		l := newLedger(1, 1, 1)
 		ticks := make(chan time.Time)
 		var each atomic.Int64 // what the subject takes for an event
@@ -27,6 +28,7 @@ func TestFollow(t *testing.T) {
 			}
 		}()
 		time.AfterFunc(1500*time.Millisecond, func() { each.Store(int64(4 * time.Millisecond)) })
+		time.AfterFunc(3500*time.Millisecond, func() { each.Store(int64(time.Millisecond)) })
 		if err := ld.ticker(ticks, l).run(t.Context()); err != nil {
 			t.Fatalf("sending: %v", err)
 		}
@@ -38,7 +40,7 @@ func TestFollow(t *testing.T) {
 			}
 			return a - b
 		}
-		if want := []int{800, 200, 200}; slices.CompareFunc(l.rates, want, near) != 0 {
+		if want := []int{600, 200, 200, 600}; slices.CompareFunc(l.rates, want, near) != 0 {
 			t.Errorf("got the rates %v, want about %v", l.rates, want)
 		}
 		for i, b := range l.bursts {
