@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/promptreports/caddy-webhooks/module/internal/event"
@@ -60,7 +61,13 @@ func (e *Engine) Publish(ctx context.Context, publications []Publication) ([]sto
 		}
 		return nil, err
 	}
-	e.hand(p, publications, accepted, began)
+	if e.hand(p, publications, accepted, began) {
+		// With all processors busy, events would be accepted faster than they
+		// are sent on, and each would wait longer than the one before. So the
+		// workers that are ready to run come first. It costs nothing otherwise,
+		// where the endpoint is slow for example.
+		runtime.Gosched()
+	}
 	return accepted, nil
 }
 
@@ -91,8 +98,9 @@ func (e *Engine) beginAccept() (uint64, error) {
 	return e.merges.Load(), nil
 }
 
-// hand takes the new deliveries over into their queues.
-func (e *Engine) hand(p *publishing, publications []Publication, accepted []storage.Accepted, began uint64) {
+// hand takes the new deliveries over into their queues, and says whether one
+// is behind.
+func (e *Engine) hand(p *publishing, publications []Publication, accepted []storage.Accepted, began uint64) (behind bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.clock()
@@ -112,8 +120,10 @@ func (e *Engine) hand(p *publishing, publications []Publication, accepted []stor
 		at := min(a.AcceptedAt.UnixMilli(), a.Key.Milli())
 		for k, q := range queues {
 			e.receive(q, item{id: a.Key.Delivery(k), at: at, due: now}, shared, began, now)
+			behind = behind || q.behind()
 		}
 	}
+	return behind
 }
 
 // receive takes over one delivery that was committed since began. When the

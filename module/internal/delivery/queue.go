@@ -198,6 +198,11 @@ func (q *queue) limit() int {
 	return q.health.limit(q.config.MaxInFlight)
 }
 
+// behind says that more is ready than may be sent at a time.
+func (q *queue) behind() bool {
+	return q.config != nil && q.win.readyLen() > q.config.MaxInFlight
+}
+
 // startable says whether an attempt, or the end of a delivery that is too old,
 // may be started now.
 func (e *Engine) startable(q *queue, now time.Duration) bool {
