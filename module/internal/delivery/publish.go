@@ -63,9 +63,8 @@ func (e *Engine) Publish(ctx context.Context, publications []Publication) ([]sto
 	}
 	if e.hand(p, publications, accepted, began) {
 		// With all processors busy, events would be accepted faster than they
-		// are sent on, and each would wait longer than the one before. So the
-		// workers that are ready to run come first. It costs nothing otherwise,
-		// where the endpoint is slow for example.
+		// are sent on, and each would wait longer than the one before. So what
+		// is ready to run comes first, the workers among it.
 		runtime.Gosched()
 	}
 	return accepted, nil
@@ -120,7 +119,7 @@ func (e *Engine) hand(p *publishing, publications []Publication, accepted []stor
 		at := min(a.AcceptedAt.UnixMilli(), a.Key.Milli())
 		for k, q := range queues {
 			e.receive(q, item{id: a.Key.Delivery(k), at: at, due: now}, shared, began, now)
-			behind = behind || q.behind()
+			behind = behind || q.lags(now)
 		}
 	}
 	return behind

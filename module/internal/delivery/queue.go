@@ -198,9 +198,11 @@ func (q *queue) limit() int {
 	return q.health.limit(q.config.MaxInFlight)
 }
 
-// behind says that more is ready than may be sent at a time.
-func (q *queue) behind() bool {
-	return q.config != nil && q.win.readyLen() > q.config.MaxInFlight
+// lags says that more is ready than is sent at a time, and nothing but
+// processors, or the receiver, keeps it from being sent.
+func (q *queue) lags(now time.Duration) bool {
+	return q.serves() && !q.health.failing && q.win.readyLen() > q.config.MaxInFlight &&
+		now >= q.holdUntil && now >= q.freeAt()
 }
 
 // startable says whether an attempt, or the end of a delivery that is too old,
