@@ -12,12 +12,12 @@ import (
 // the peak when it was measured may be more than the peak later. A load that
 // follows therefore measures it again and again: for a while events are sent as
 // fast as they are answered, and what arrives meanwhile makes the new rate, if
-// that is less than the first. More it must not be: a short time has less of the
+// that is less than the first. It must not be more: a short time has less of the
 // work that comes later, as packing segments, and shows a peak that does not
-// last. The first minute and the last would have loads that cannot be compared.
+// last. Otherwise the last minute would have another load than the first.
 type ticker struct {
 	load
-	first int // rate
+	first int // the rate at first, and the highest
 	ticks chan<- time.Time
 	l     *ledger
 	timer *time.Timer
