@@ -42,7 +42,7 @@ func (o *Outbox) tidy() {
 	}
 	surplus := o.unpacked() - o.opt.limits.journals
 	for _, s := range *o.segments.Load() {
-		o.report("tending a segment", o.tend(s, surplus > 0))
+		o.report("tending a segment", o.tend(s, &surplus))
 	}
 	o.closeIdle()
 	o.measure()
@@ -131,9 +131,9 @@ func (o *Outbox) unpacked() (n int) {
 }
 
 // tend packs a sealed segment, once nothing in it is pending or it has been a
-// journal for long, and the oldest when there are too many. It closes a packed
-// one when it is finished.
-func (o *Outbox) tend(s *segment, surplus bool) error {
+// journal for long, and as many of the oldest as are too many. It closes a
+// packed one when it is finished.
+func (o *Outbox) tend(s *segment, surplus *int) error {
 	s.mu.Lock()
 	sealed, packed, stored := s.sealed, s.packed, s.stored
 	since := o.opt.Now().UnixMilli() - s.sealedAt
@@ -142,8 +142,11 @@ func (o *Outbox) tend(s *segment, surplus bool) error {
 	case !sealed || s.isDamaged() || s.isRemoved():
 		return nil
 	case !packed:
-		if s.finished() || surplus || since >= o.opt.limits.drain.Milliseconds() {
-			o.startPacking(s)
+		finished := s.finished()
+		if finished || *surplus > 0 || since >= o.opt.limits.drain.Milliseconds() {
+			if o.startPacking(s) && !finished {
+				*surplus--
+			}
 		}
 		return nil
 	case s.finished() && !stored && o.makeRoom(0): // closing flushes
@@ -152,24 +155,26 @@ func (o *Outbox) tend(s *segment, surplus bool) error {
 	return nil
 }
 
-// startPacking packs the segment beside the housekeeping, one at a time.
-func (o *Outbox) startPacking(s *segment) {
+// startPacking packs the segment beside the housekeeping, one at a time, and
+// says whether it is packed now, or waits for another, which then hurries.
+func (o *Outbox) startPacking(s *segment) bool {
+	if s == o.packing.Load() {
+		return true
+	}
 	now := o.uptime()
 	wait := time.Duration(s.packAfter.Load()) - now
-	if o.failure() != nil || wait > 0 && wait <= o.opt.limits.repack {
-		return
+	if o.stopping() || o.failure() != nil || wait > 0 && wait <= o.opt.limits.repack {
+		return false
 	}
 	if !o.packing.CompareAndSwap(nil, s) {
-		if o.packing.Load() != s {
-			o.hurry.Store(true)
-		}
-		return
+		o.hurry.Store(true)
+		return true
 	}
 	o.hurry.Store(false)
 	s.packAfter.Store(int64(now + o.opt.limits.repack))
 	if o.askSpaceNow(); !o.mayPack(s.journalSize() + o.lowWater()) {
 		o.packing.Store(nil)
-		return
+		return false
 	}
 	o.housework.Go(func() {
 		err := o.pack(s)
@@ -182,6 +187,7 @@ func (o *Outbox) startPacking(s *segment) {
 	if o.opt.limits.tick < 0 {
 		o.housework.Wait() // nobody keeps house but the caller
 	}
+	return true
 }
 
 // finish closes a finished segment and keeps its filter of ids in a file, so

@@ -48,7 +48,7 @@ type Outbox struct {
 	seq       uint32
 
 	// packing is the segment that is being packed, if any, and hurry says that
-	// others wait for it.
+	// another one waits for it, or Close does.
 	packing atomic.Pointer[segment]
 	hurry   atomic.Bool
 
@@ -185,6 +185,16 @@ func (o *Outbox) Close() error {
 	}
 	o.lock.release()
 	return err
+}
+
+// stopping says that the outbox is being closed.
+func (o *Outbox) stopping() bool {
+	select {
+	case <-o.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 func (o *Outbox) closeSegments() error {

@@ -11,12 +11,15 @@ import (
 // measured at 80 % of the peak, each time that a segment is full. So what packs
 // rests after each stretch of work.
 const (
-	stretch   = 250 * time.Microsecond
-	restShare = 8 // rests are so many times as long as the stretch before,
+	stretch = 250 * time.Microsecond
+
+	// restShare is how many times as long as the stretch before it a rest is,
+	// up to longRest: a long stretch has waited for the disk, or a processor.
+	restShare = 8
 	longRest  = 5 * time.Millisecond
 
-	// paceSteps is how many steps, of a microsecond or less, are made between
-	// looks at the clock.
+	// paceSteps is how many steps are made between looks at the clock. Most
+	// take less than a microsecond.
 	paceSteps = 16
 )
 

@@ -71,7 +71,7 @@ func (p *packer) run() error {
 		if p.journal.index.end()-p.copied <= packTail {
 			break
 		}
-		if err := p.copyTail(); err != nil {
+		if err := p.copyTail(p.pace.step); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ func (p *packer) change() error {
 	s.use.Lock()
 	defer s.use.Unlock()
 	s.w.stop()
-	err := p.copyTail()
+	err := p.copyTail(func() {}) // without rests: the segment is locked
 	if err == nil {
 		err = errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir)))
 	}
@@ -113,10 +113,8 @@ func (p *packer) change() error {
 
 // mayWriteTables says whether packing or thinning may go on, by so much.
 func (o *Outbox) mayWriteTables(size int64) error {
-	select {
-	case <-o.stop:
+	if o.stopping() {
 		return errStopped
-	default:
 	}
 	if err := o.failure(); err != nil {
 		return err
@@ -165,10 +163,20 @@ func (p *packer) record(key []byte, at place, meta byte) error {
 	return p.tables.put(key, v, meta)
 }
 
+// put puts a record that only leads to others.
+func (p *packer) put(key []byte) error {
+	p.pace.step()
+	return p.tables.put(key, nil, 0)
+}
+
 func (p *packer) attempts(x *index) error {
 	x.mu.RLock()
-	ids := slices.SortedFunc(maps.Keys(x.attempts), storage.DeliveryID.Compare)
+	ids := slices.Collect(maps.Keys(x.attempts))
 	x.mu.RUnlock()
+	slices.SortFunc(ids, func(a, b storage.DeliveryID) int {
+		p.pace.step()
+		return a.Compare(b)
+	})
 	var key []byte
 	for _, id := range ids {
 		x.mu.RLock()
@@ -230,7 +238,7 @@ func (p *packer) failed(x *index) error {
 			x.mu.RLock()
 			id := x.deliveries.at(int(i)).id
 			x.mu.RUnlock()
-			if err := p.tables.put(appendIndexKey(nil, kindFailed, h, id), nil, 0); err != nil {
+			if err := p.put(appendIndexKey(nil, kindFailed, h, id)); err != nil {
 				return err
 			}
 		}
@@ -247,7 +255,7 @@ func (p *packer) due(x *index) error {
 			x.mu.RLock()
 			id := x.deliveries.at(int(d.delivery)).id
 			x.mu.RUnlock()
-			if err := p.tables.put(appendDueKey(nil, h, d.ms, id), nil, 0); err != nil {
+			if err := p.put(appendDueKey(nil, h, d.ms, id)); err != nil {
 				return err
 			}
 		}
@@ -262,8 +270,9 @@ func sortedHashes[T any](x *index, m map[[4]byte][]T) [][4]byte {
 }
 
 // copyTail copies the settlements that were committed since it last did, or
-// since the tables were begun. Mostly there are none.
-func (p *packer) copyTail() error {
+// since the tables were begun. Mostly there are none. It calls step before each
+// group.
+func (p *packer) copyTail(step func()) error {
 	end := p.journal.index.end()
 	if p.copied == end {
 		return nil
@@ -278,6 +287,7 @@ func (p *packer) copyTail() error {
 	batch := db.NewWriteBatch()
 	defer batch.Cancel()
 	for p.copied < end && err == nil {
+		step()
 		err = p.copyGroup(batch)
 	}
 	if err == nil {

@@ -11,6 +11,7 @@ func BenchmarkPack(b *testing.B) {
 		b.StopTimer()
 		o := benchHistory(b, b.TempDir(), n, false)
 		s := o.active.Load()
+		o.packing.Store(s) // the housekeeper leaves it alone
 		s.mu.Lock()
 		s.sealed = true
 		s.mu.Unlock()

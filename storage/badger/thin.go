@@ -55,7 +55,7 @@ func (o *Outbox) thinOne() error {
 		if !s.canThin() || s == o.packing.Load() || s.isDamaged() || !o.isOverdue(s, size) {
 			continue
 		}
-		err := o.thin(s)
+		err := o.thin(s, size)
 		end := o.opt.Now()
 		if o.thinAfter = end.Add(thinRest * end.Sub(now)); err != nil {
 			o.thinAfter = end.Add(o.opt.limits.repack)
@@ -77,11 +77,12 @@ func (s *segment) canThin() bool {
 }
 
 // thin takes what is finished out of a segment, but for the deliveries that
-// have a pending one of the same event beside them.
-func (o *Outbox) thin(s *segment) error {
+// have a pending one of the same event beside them. The outbox has the given
+// size.
+func (o *Outbox) thin(s *segment, size int64) error {
 	s.use.Lock()
 	defer s.use.Unlock()
-	if !s.canThin() {
+	if o.failure() != nil || !s.canThin() || s.oldestLog() != 0 { // its writer may wait for a table
 		return nil
 	}
 	if err := s.open(); err != nil {
@@ -89,11 +90,11 @@ func (o *Outbox) thin(s *segment) error {
 	}
 	s.w.stop() // callers that have left may have left something to commit
 	defer func() {
-		if s.db != nil { // it was not replaced
+		if s.db != nil { // it is still open
 			s.w = newWriter(o, s, s.db)
 		}
 	}()
-	if !s.canThin() {
+	if !s.canThin() || !o.isOverdue(s, size) { // since something was settled
 		return nil
 	}
 	thinned, err := o.writeThin(s)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/promptreports/caddy-webhooks/storage"
 )
+
+// full is a size of the outbox that leaves no room for old history.
+const full = math.MaxInt64
 
 // aged is an outbox with one packed segment past its retention, in which every
 // tenth delivery to "slow" is pending. Each event goes to "fast", too, and all
@@ -171,6 +175,19 @@ func TestThinningIsWorthIt(t *testing.T) {
 	}
 }
 
+// TestThinningKeepsWhatJustEnded thins nothing of which a part became history
+// since the segment was chosen: that is kept for the retention, too.
+func TestThinningKeepsWhatJustEnded(t *testing.T) {
+	t.Parallel()
+	a := newAged(t)
+	id := a.pending[1]
+	settle(t, a.o, id, storage.StatusDelivered)
+	if err := a.o.thin(a.s, 0); err != nil || a.s.thinned {
+		t.Errorf("got %v, thinned: %t, want it left as it is", err, a.s.thinned)
+	}
+	wantDelivery(t, a.o, id, storage.StatusDelivered, 0)
+}
+
 // TestThinningCutOff opens what a crash leaves at each step of thinning.
 func TestThinningCutOff(t *testing.T) {
 	t.Parallel()
@@ -252,7 +269,7 @@ func TestThinningBesideSettling(t *testing.T) {
 	wg.Go(func() {
 		for i, id := range a.pending[:5] {
 			if i == 1 {
-				if err := a.o.thin(a.s); err != nil { // whatever the retention says
+				if err := a.o.thin(a.s, full); err != nil { // whatever the retention says
 					t.Errorf("thinning: got %v", err)
 				}
 			}
@@ -297,18 +314,23 @@ func TestThinningKeepsWhatIsOnItsWay(t *testing.T) {
 	a.o.opt.commitHook = func() error {
 		leave()
 		q := a.s.w.queue
-		await(t, "the writer is to end", func() bool {
+		closed := func() bool {
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			return q.closed
-		})
+		}
+		for deadline := time.Now().Add(patienceOfTests); !closed(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return errors.New("nobody ended the writer")
+			}
+		}
 		return nil
 	}
 	id := a.pending[0]
 	if err := a.o.Settle(ctx, []storage.Settlement{{Delivery: id, Status: storage.StatusDelivered}}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("settling: got %v, want the caller gone", err)
 	}
-	if err := a.o.thin(a.s); err != nil || !a.s.thinned {
+	if err := a.o.thin(a.s, full); err != nil || !a.s.thinned {
 		t.Fatalf("thinning: got %v, thinned: %t", err, a.s.thinned)
 	}
 	a.o.opt.commitHook = nil
@@ -332,7 +354,7 @@ func TestThinningChecksItself(t *testing.T) {
 	counts := a.s.counts
 	a.s.counts[statusPending]++ // one that will not come through
 	a.s.mu.Unlock()
-	if err := a.o.thin(a.s); err == nil {
+	if err := a.o.thin(a.s, full); err == nil {
 		t.Error("thinning: got no error, want one about a delivery that is missing")
 	}
 	a.s.mu.Lock()
@@ -368,7 +390,7 @@ func TestThinningMissesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := o.thin(s); err != nil {
+		if err := o.thin(s, full); err != nil {
 			refused++
 			if entries, err := os.ReadDir(filepath.Dir(s.dir)); err != nil || len(entries) != 2 {
 				t.Errorf("damage %d: beside the segments: got %v, %v, want nothing", i, entries, err)
