@@ -3,6 +3,7 @@ package badger
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -113,6 +114,7 @@ type dueQuery struct {
 	hash     [4]byte
 	after    storage.Position
 	limit    int
+	examined int
 	found    []storage.Due
 }
 
@@ -175,6 +177,9 @@ func (q *dueQuery) consider(ms int64, id storage.DeliveryID, later bool) error {
 	at := time.UnixMilli(ms).UTC()
 	if (storage.Position{At: at, ID: id}).Compare(q.after) <= 0 {
 		return nil
+	}
+	if q.examined++; q.examined%giveWay == 0 {
+		runtime.Gosched()
 	}
 	it, err := q.v.get(deliveryKey(id))
 	if errors.Is(err, storage.ErrNotFound) {

@@ -16,8 +16,8 @@ const (
 	// maxExamined bounds the deliveries looked at for one page.
 	maxExamined = 5_000
 
-	// giveWay is after how many deliveries a page lets others run: nobody waits
-	// for a page as for a 202.
+	// giveWay is after how many deliveries one who reads lets others run: nobody
+	// waits for a page, or what is sent later, as for a 202.
 	giveWay = 128
 
 	// maxWalks bounds the indexes that are walked side by side; a filter for
