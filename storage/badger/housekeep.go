@@ -157,12 +157,13 @@ func (o *Outbox) tend(s *segment, surplus *int) error {
 
 // startPacking packs the segment beside the housekeeping.
 func (o *Outbox) startPacking(s *segment) bool {
-	return o.rewrite(s, s.journalSize(), "packing a segment", o.pack)
+	return o.rewrite(s, s.journalSize()+o.lowWater(), "packing a segment", o.pack)
 }
 
-// rewrite has a job write tables of that size beside the housekeeping, one at a
-// time, and says whether it does now, or waits for another, which then hurries.
-func (o *Outbox) rewrite(s *segment, size int64, doing string, job func(*segment) error) bool {
+// rewrite has a job write a segment's tables, if there is so much room, beside
+// the housekeeping, and one at a time. It says whether the job runs, or waits
+// for another, which then hurries.
+func (o *Outbox) rewrite(s *segment, room int64, doing string, job func(*segment) error) bool {
 	if s == o.packing.Load() {
 		return true
 	}
@@ -177,7 +178,7 @@ func (o *Outbox) rewrite(s *segment, size int64, doing string, job func(*segment
 	}
 	o.hurry.Store(false)
 	s.packAfter.Store(int64(now + o.opt.limits.repack))
-	if o.askSpaceNow(); !o.mayPack(size + o.lowWater()) {
+	if o.askSpaceNow(); !o.mayPack(room) {
 		o.packing.Store(nil)
 		return false
 	}

@@ -47,7 +47,7 @@ func (o *Outbox) startThinning() {
 			return
 		}
 		if s.canThin() && !s.isDamaged() && o.isOverdue(s, size) {
-			o.rewrite(s, 0, "thinning a segment", func(s *segment) error { return o.thin(s, size) })
+			o.rewrite(s, slack, "thinning a segment", func(s *segment) error { return o.thin(s, size) })
 		}
 	}
 }

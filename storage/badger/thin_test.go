@@ -136,6 +136,19 @@ func TestThinningKeepsUp(t *testing.T) {
 	}
 }
 
+// TestThinningBelowTheWatermark gives room back when it is needed most: where
+// nothing is accepted any more.
+func TestThinningBelowTheWatermark(t *testing.T) {
+	t.Parallel()
+	a := newAged(t)
+	b := *a.o.bounds.Load()
+	b.minFree = 1 << 60
+	a.o.bounds.Store(&b)
+	if a.o.tidy(); !a.s.thinned {
+		t.Error("the segment was not thinned")
+	}
+}
+
 // TestThinningIsWorthIt shows what is not thinned.
 func TestThinningIsWorthIt(t *testing.T) {
 	t.Parallel()
