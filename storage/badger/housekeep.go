@@ -50,7 +50,7 @@ func (o *Outbox) tidy() {
 	if o.failure() == nil {
 		o.watchFlushes()
 		o.report("removing old segments", o.retain())
-		o.startThinning()
+		o.report("giving back room", o.thinOne())
 		o.report("writing the state", o.saveState())
 	}
 }
@@ -149,21 +149,15 @@ func (o *Outbox) tend(s *segment, surplus *int) error {
 			}
 		}
 		return nil
-	case s.finished() && !stored && s != o.packing.Load() && o.makeRoom(0): // closing flushes
+	case s.finished() && !stored && o.makeRoom(0): // closing flushes
 		return s.finish()
 	}
 	return nil
 }
 
-// startPacking packs the segment beside the housekeeping.
+// startPacking packs the segment beside the housekeeping, one at a time, and
+// says whether it is packed now, or waits for another, which then hurries.
 func (o *Outbox) startPacking(s *segment) bool {
-	return o.rewrite(s, s.journalSize()+o.lowWater(), "packing a segment", o.pack)
-}
-
-// rewrite has a job write a segment's tables, if there is so much room, beside
-// the housekeeping, and one at a time. It says whether the job runs, or waits
-// for another, which then hurries.
-func (o *Outbox) rewrite(s *segment, room int64, doing string, job func(*segment) error) bool {
 	if s == o.packing.Load() {
 		return true
 	}
@@ -178,15 +172,15 @@ func (o *Outbox) rewrite(s *segment, room int64, doing string, job func(*segment
 	}
 	o.hurry.Store(false)
 	s.packAfter.Store(int64(now + o.opt.limits.repack))
-	if o.askSpaceNow(); !o.mayPack(room) {
+	if o.askSpaceNow(); !o.mayPack(s.journalSize() + o.lowWater()) {
 		o.packing.Store(nil)
 		return false
 	}
 	o.housework.Go(func() {
-		err := job(s)
+		err := o.pack(s)
 		o.packing.Store(nil)
 		if !errors.Is(err, errStopped) {
-			o.report(doing, err)
+			o.report("packing a segment", err)
 		}
 		o.wakeHousekeeper()
 	})
@@ -252,7 +246,7 @@ func (o *Outbox) closeIdle() {
 	}
 	slices.SortFunc(open, func(a, b *segment) int { return cmp.Compare(a.lastUsed.Load(), b.lastUsed.Load()) })
 	for _, s := range open[:len(open)-o.opt.limits.idle] {
-		if s == o.packing.Load() || s.inUse(reads[s] && len(reads) <= o.opt.limits.readers) {
+		if s.inUse(reads[s] && len(reads) <= o.opt.limits.readers) {
 			continue
 		}
 		delete(reads, s)

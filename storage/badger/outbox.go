@@ -47,8 +47,8 @@ type Outbox struct {
 	lastMilli int64
 	seq       uint32
 
-	// packing is the segment that is being packed or thinned, if any, and hurry
-	// says that another one waits for it, or Close does.
+	// packing is the segment that is being packed, if any, and hurry says that
+	// another one waits for it, or Close does.
 	packing atomic.Pointer[segment]
 	hurry   atomic.Bool
 
@@ -79,6 +79,10 @@ type Outbox struct {
 	stop      chan struct{}
 	housework sync.WaitGroup
 	houseMu   sync.Mutex // held by housekeeping
+
+	// thinAfter is when the next segment may be thinned; it belongs to the
+	// housekeeper.
+	thinAfter time.Time
 }
 
 // Open opens the outbox in the directory, which is made if it is missing,

@@ -25,8 +25,8 @@ type segment struct {
 	w        *writer   // nil where db is only open to read
 	memTable int64
 
-	// lastUsed is when the segment was acquired, and packAfter when packing or
-	// thinning may be tried again, in nanoseconds of uptime.
+	// lastUsed is when the segment was acquired, and packAfter when packing
+	// may be tried again, in nanoseconds of uptime.
 	lastUsed, packAfter atomic.Int64
 
 	// asked says that the housekeeper was asked for the next segment.
@@ -59,7 +59,6 @@ type segment struct {
 	written   int64  // bytes committed to it, before compression
 	short     int    // deliveries that are missing
 	settling  int    // callers on their way to settle
-	settled   int    // settlements that were committed
 	recent    recent
 	size      int64
 	sizeKnown bool
@@ -192,7 +191,6 @@ func (s *segment) applied(group []*op) {
 		for i := range p.changes {
 			total += s.changed(&p.changes[i], now)
 		}
-		s.settled += len(p.changes)
 		s.written += p.queued
 	}
 	s.o.pending.Add(int64(total))

@@ -26,9 +26,14 @@ const (
 	// many, that may be pending for thinning to be worth it.
 	thinShare = 4
 
-	// thinMost bounds how many may be, because the new database is counted at
-	// once: a tenth of a second.
+	// thinMost bounds how many may be, and so for how long the segment, which
+	// is locked meanwhile, keeps others waiting: some tenths of a second.
 	thinMost = 10_000
+
+	// thinRest is how many times longer than the last thinning took the next
+	// one waits: thinning keeps up with segments that fill every few seconds,
+	// and takes a twentieth of one processor at most.
+	thinRest = 20
 )
 
 // Beside a segment's directory stand, while it is thinned, the new one, and
@@ -38,18 +43,26 @@ const (
 	thickSuffix = ".thick"
 )
 
-// startThinning thins the oldest segment that is worth it, of those that
-// retention would have removed, when no other is packed or thinned.
-func (o *Outbox) startThinning() {
+// thinOne thins the oldest segment that is worth it, of those that retention
+// would have removed.
+func (o *Outbox) thinOne() error {
+	now := o.opt.Now()
+	if now.Before(o.thinAfter) {
+		return nil
+	}
 	size := o.space.bytes.Load()
 	for _, s := range *o.segments.Load() {
-		if o.packing.Load() != nil {
-			return
+		if !s.canThin() || s == o.packing.Load() || s.isDamaged() || !o.isOverdue(s, size) {
+			continue
 		}
-		if s.canThin() && !s.isDamaged() && o.isOverdue(s, size) {
-			o.rewrite(s, slack, "thinning a segment", func(s *segment) error { return o.thin(s, size) })
+		err := o.thin(s, size)
+		end := o.opt.Now()
+		if o.thinAfter = end.Add(thinRest * end.Sub(now)); err != nil {
+			o.thinAfter = end.Add(o.opt.limits.repack)
 		}
+		return err
 	}
+	return nil
 }
 
 func (s *segment) canThin() bool {
@@ -65,87 +78,58 @@ func (s *segment) canThin() bool {
 
 // thin takes what is finished out of a segment, but for the deliveries that
 // have a pending one of the same event beside them. The outbox has the given
-// size. When something is settled meanwhile the segment stays as it is, until
-// the next time.
+// size.
 func (o *Outbox) thin(s *segment, size int64) error {
-	thinned, settled, err := o.writeThin(s)
-	if thinned != nil {
-		thinned, err = s.exchange(thinned, settled, size)
-	}
-	if thinned == nil {
-		err = errors.Join(err, os.RemoveAll(s.dir+thinSuffix))
-	}
-	if err != nil && s.settlements() == settled {
-		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
-	}
-	return nil
-}
-
-// settlements counts those that were committed since the outbox was opened.
-func (s *segment) settlements() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.settled
-}
-
-// writeThin writes the new database while the segment goes on, and returns a
-// segment that was counted from it, if there is anything to do, and how many
-// settlements the old one had before.
-func (o *Outbox) writeThin(s *segment) (thinned *segment, settled int, err error) {
-	settled = s.settlements()
-	if err := s.acquire(); err != nil {
-		return nil, settled, err
-	}
-	defer s.use.RUnlock()
-	if s.journal != nil || !s.canThin() {
-		return nil, settled, nil
-	}
-	dir := s.dir + thinSuffix
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		return nil, settled, err
-	}
-	kept := make(map[storage.EventKey]bool)
-	err = s.read(func(v view) error {
-		t := thinner{v: v.(tables), kept: kept, tables: newTableWriter(dir, o.mayWriteTables), pace: newPace(&o.hurry)}
-		defer t.tables.release()
-		return t.run()
-	})
-	if err == nil {
-		thinned, err = s.countThin(dir, kept)
-	}
-	return thinned, settled, err
-}
-
-// exchange puts the new database in the place of the old one. It returns nil
-// when that stays: because something was settled in it since so many
-// settlements, or may be about to.
-func (s *segment) exchange(thinned *segment, settled int, size int64) (*segment, error) {
 	s.use.Lock()
 	defer s.use.Unlock()
-	if s.oldestLog() != 0 { // the writer may wait for a table
-		return nil, nil
+	if o.failure() != nil || !s.canThin() || s.oldestLog() != 0 { // its writer may wait for a table
+		return nil
 	}
-	if s.w != nil {
-		s.w.stop() // callers that have left may have left something to commit
-		defer func() {
-			if s.db != nil { // it is still open
-				s.w = newWriter(s.o, s, s.db)
-			}
-		}()
+	if err := s.open(); err != nil {
+		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
 	}
-	if s.settlements() != settled || s.o.failure() != nil || !s.o.isOverdue(s, size) {
-		return nil, nil
+	s.w.stop() // callers that have left may have left something to commit
+	defer func() {
+		if s.db != nil { // it is still open
+			s.w = newWriter(o, s, s.db)
+		}
+	}()
+	if !s.canThin() || !o.isOverdue(s, size) { // since something was settled
+		return nil
 	}
-	if err := s.close(); err != nil {
-		return nil, err
+	thinned, err := o.writeThin(s)
+	if err == nil {
+		err = s.close()
+	}
+	if err != nil {
+		return fmt.Errorf("thinning segment %s: %w", s.dir, errors.Join(err, os.RemoveAll(s.dir+thinSuffix)))
 	}
 	before := s.events
 	if err := s.replaceBy(thinned); err != nil {
+		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
+	}
+	o.opt.Logger.Debug("outbox gave back the room of old history beside pending deliveries",
+		zap.String("path", s.dir), zap.Int("events_before", before), zap.Int("events", s.events))
+	return nil
+}
+
+// writeThin writes the new database, and returns a segment that was counted
+// from it.
+func (o *Outbox) writeThin(s *segment) (*segment, error) {
+	dir := s.dir + thinSuffix
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return nil, err
 	}
-	s.o.opt.Logger.Debug("outbox gave back the room of old history beside pending deliveries",
-		zap.String("path", s.dir), zap.Int("events_before", before), zap.Int("events", s.events))
-	return thinned, nil
+	kept := make(map[storage.EventKey]bool)
+	err := s.read(func(v view) error {
+		t := thinner{v: v.(tables), kept: kept, tables: newTableWriter(dir, o.mayWriteTables)}
+		defer t.tables.release()
+		return t.run()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.countThin(dir, kept)
 }
 
 // countThin opens the new database and counts what is in it, which must be
@@ -164,13 +148,10 @@ func (s *segment) countThin(dir string, kept map[storage.EventKey]bool) (*segmen
 	if err = errors.Join(err, db.Close(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	pending, short := s.counts[statusPending], s.short
-	s.mu.Unlock()
-	if got := thinned.counts[statusPending]; got != pending {
-		return nil, fmt.Errorf("%d pending deliveries came through instead of %d", got, pending)
+	if got, want := thinned.counts[statusPending], s.counts[statusPending]; got != want {
+		return nil, fmt.Errorf("%d pending deliveries came through instead of %d", got, want)
 	}
-	if thinned.events != len(kept) || thinned.short > short {
+	if thinned.events != len(kept) || thinned.short > s.short {
 		return nil, fmt.Errorf("%d events came through instead of %d, without %d deliveries", thinned.events, len(kept), thinned.short)
 	}
 	return thinned, nil
@@ -278,7 +259,6 @@ type thinner struct {
 	v      tables
 	kept   map[storage.EventKey]bool
 	tables *tableWriter
-	pace   pace
 }
 
 // run writes them in the order of their keys. The numbers say where the key of
@@ -307,7 +287,6 @@ func (t *thinner) run() error {
 // find finds the events that something is pending of.
 func (t *thinner) find() error {
 	return walk(t.v, []byte{kindDelivery}, func(c cursor) (bool, error) {
-		t.pace.step()
 		if c.meta()&metaStatus == statusPending {
 			t.kept[storage.EventKey(c.key()[1:])] = true
 		}
@@ -318,7 +297,6 @@ func (t *thinner) find() error {
 // copy copies records as they are.
 func (t *thinner) copy(kind byte, at int) error {
 	return walk(t.v, []byte{kind}, func(c cursor) (bool, error) {
-		t.pace.step()
 		if !t.kept[storage.EventKey(c.key()[at:])] {
 			return true, nil
 		}
@@ -334,7 +312,6 @@ func (t *thinner) ids() error {
 	for it.Rewind(); it.ValidForPrefix([]byte{kindID}); it.Next() {
 		err := it.Item().Value(func(v []byte) (err error) {
 			damage := eachID(v, func(h idHash, record []byte) {
-				t.pace.step()
 				_, keys, e := decodeID(record)
 				for _, k := range keys {
 					if t.kept[k] && e == nil {
@@ -366,7 +343,6 @@ func (t *thinner) index(kind byte) error {
 		return err
 	}
 	err := walk(t.v, []byte{kind}, func(c cursor) (bool, error) {
-		t.pace.step()
 		key := c.key()
 		if !t.kept[storage.EventKey(key[5:])] {
 			return true, nil

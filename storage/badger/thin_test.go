@@ -7,7 +7,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,8 +123,8 @@ func TestThinning(t *testing.T) {
 	}
 }
 
-// TestThinningKeepsUp thins one segment after another: they may fill every few
-// seconds.
+// TestThinningKeepsUp thins one segment after another, with rests that follow
+// from how long it takes: segments may fill every few seconds.
 func TestThinningKeepsUp(t *testing.T) {
 	t.Parallel()
 	a := newAged(t)
@@ -131,21 +133,18 @@ func TestThinningKeepsUp(t *testing.T) {
 	}
 	second := packActive(t, a.o)
 	a.now = a.now.Add(2 * time.Hour)
-	if a.o.tidy(); !a.s.thinned || !second.thinned {
-		t.Errorf("got the first thinned: %t, the second: %t", a.s.thinned, second.thinned)
+	const took = 100 * time.Millisecond
+	a.o.opt.packHook = func() error { a.now = a.now.Add(took); return nil } // before the one table and the manifest
+	began := a.now
+	if err := a.o.thinOne(); err != nil || !a.s.thinned {
+		t.Fatalf("the first: got %v, thinned: %t", err, a.s.thinned)
 	}
-}
-
-// TestThinningBelowTheWatermark gives room back when it is needed most: where
-// nothing is accepted any more.
-func TestThinningBelowTheWatermark(t *testing.T) {
-	t.Parallel()
-	a := newAged(t)
-	b := *a.o.bounds.Load()
-	b.minFree = 1 << 60
-	a.o.bounds.Store(&b)
-	if a.o.tidy(); !a.s.thinned {
-		t.Error("the segment was not thinned")
+	if got, want := a.o.thinAfter, began.Add(2*took+thinRest*2*took); !got.Equal(want) {
+		t.Errorf("the next one may begin %v after the first, want %v", got.Sub(began), want.Sub(began))
+	}
+	a.now = a.o.thinAfter
+	if err := a.o.thinOne(); err != nil || !second.thinned {
+		t.Errorf("the second: got %v, thinned: %t", err, second.thinned)
 	}
 }
 
@@ -166,7 +165,9 @@ func TestThinningIsWorthIt(t *testing.T) {
 			t.Parallel()
 			a := newAged(t)
 			change(a)
-			a.o.startThinning()
+			if err := a.o.thinOne(); err != nil || !a.o.thinAfter.IsZero() {
+				t.Errorf("got %v, thinned: %t, want nothing done", err, !a.o.thinAfter.IsZero())
+			}
 			if _, err := a.o.Event(t.Context(), a.events[1]); err != nil {
 				t.Errorf("an event in the history: got %v", err)
 			}
@@ -260,50 +261,52 @@ func TestThinningCutOff(t *testing.T) {
 	}
 }
 
-// TestThinningBesideSettling settles and reads in the middle of thinning, which
-// then leaves the segment as it is.
+// TestThinningBesideSettling settles and reads while the segment is thinned.
 func TestThinningBesideSettling(t *testing.T) {
 	t.Parallel()
 	a := newAged(t)
-	settled := a.pending[1]
-	a.o.opt.packHook = func() error {
-		done := make(chan struct{})
-		go func() { // as thinning holds the segment itself
-			defer close(done)
-			if _, err := a.o.Event(t.Context(), a.events[1]); err != nil {
-				t.Errorf("reading: got %v", err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i, id := range a.pending[:5] {
+			if i == 1 {
+				if err := a.o.thin(a.s, full); err != nil { // whatever the retention says
+					t.Errorf("thinning: got %v", err)
+				}
 			}
-			s := storage.Settlement{Delivery: settled, Status: storage.StatusDelivered, Code: "ok"}
-			if err := a.o.Settle(t.Context(), []storage.Settlement{s}); err != nil {
-				t.Errorf("settling: got %v", err)
-			}
-		}()
-		<-done
-		return nil
+			settle(t, a.o, id, storage.StatusDelivered)
+		}
+	})
+	wg.Go(func() {
+		for _, id := range slices.Backward(a.pending[5:]) {
+			settle(t, a.o, id, storage.StatusDelivered)
+		}
+	})
+	for range 50 {
+		if _, err := a.o.Event(t.Context(), a.events[0]); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			t.Fatalf("reading: %v", err)
+		}
 	}
-	if err := a.o.thin(a.s, full); err != nil || a.s.thinned || exists(t, a.s.dir+thinSuffix) {
-		t.Errorf("with a settlement: got %v, thinned: %t, want it left as it is, and nothing beside it", err, a.s.thinned)
-	}
-	a.o.opt.packHook = nil
-	wantDelivery(t, a.o, settled, storage.StatusDelivered, 0)
-	if err := a.o.thin(a.s, full); err != nil || !a.s.thinned {
-		t.Errorf("after it: got %v, thinned: %t", err, a.s.thinned)
+	wg.Wait()
+	if !a.s.thinned {
+		t.Error("nothing was thinned, so nothing was tried")
 	}
 	for range 2 {
-		wantWhole(t, a.o)
-		if _, _, err := a.o.Delivery(t.Context(), settled); !errors.Is(err, storage.ErrNotFound) {
-			t.Errorf("the one that was delivered: got %v, want it gone with the other history", err)
+		for _, id := range a.pending {
+			// What was delivered before was old history.
+			d, _, err := a.o.Delivery(t.Context(), id)
+			if err == nil && d.Status != storage.StatusDelivered || err != nil && !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("delivery %s: got %+v, %v, want it delivered or gone", id, d, err)
+			}
 		}
-		if got, want := a.o.Usage().Pending, len(a.pending); got != want {
-			t.Errorf("pending: got %d, want %d", got, want)
+		if got := a.o.Usage().Pending; got != 1 {
+			t.Errorf("pending: got %d, want the one in the next segment", got)
 		}
 		a.o = reopen(t, a.o, a.opt)
 	}
 }
 
 // TestThinningKeepsWhatIsOnItsWay thins a segment while the settlement of a
-// caller that has left waits for its commit, which comes as late as it can: the
-// new database does not know of it.
+// caller that has left waits for its commit, which comes as late as it can.
 func TestThinningKeepsWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	a := newAged(t)
@@ -327,19 +330,17 @@ func TestThinningKeepsWhatIsOnItsWay(t *testing.T) {
 	if err := a.o.Settle(ctx, []storage.Settlement{{Delivery: id, Status: storage.StatusDelivered}}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("settling: got %v, want the caller gone", err)
 	}
-	if err := a.o.thin(a.s, full); err != nil || a.s.thinned {
-		t.Fatalf("thinning: got %v, thinned: %t, want it left as it is", err, a.s.thinned)
+	if err := a.o.thin(a.s, full); err != nil || !a.s.thinned {
+		t.Fatalf("thinning: got %v, thinned: %t", err, a.s.thinned)
 	}
 	a.o.opt.commitHook = nil
-	settle(t, a.o, a.pending[1], storage.StatusDelivered) // which still can be
-	left := len(a.pending) - 2 + 1                        // and the one in the next segment
 	for range 2 {
 		due, err := a.o.Due(t.Context(), "slow", storage.Position{}, 1000)
-		if err != nil || len(due) != left || due[0].ID == id {
-			t.Errorf("due: got %d, %v, want %d, without those that were delivered", len(due), err, left)
+		if want := len(a.pending); err != nil || len(due) != want || due[0].ID == id {
+			t.Errorf("due: got %d, %v, want %d, without the one that was delivered", len(due), err, want)
 		}
-		if got := a.o.Usage().Pending; got != left {
-			t.Errorf("pending: got %d, want %d", got, left)
+		if got, want := a.o.Usage().Pending, len(a.pending); got != want {
+			t.Errorf("pending: got %d, want %d", got, want)
 		}
 		a.o = reopen(t, a.o, a.opt)
 	}
