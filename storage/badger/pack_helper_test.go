@@ -104,11 +104,19 @@ const patienceOfTests = 20 * time.Second
 // await waits until something in the background has happened.
 func await(t testing.TB, what string, happened func() bool) {
 	t.Helper()
+	if err := awaitErr(what, happened); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitErr is await for goroutines that may not end the test.
+func awaitErr(what string, happened func() bool) error {
 	for deadline := time.Now().Add(patienceOfTests); !happened(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+			return fmt.Errorf("waited in vain: %s", what)
 		}
 	}
+	return nil
 }
 
 // acceptBody accepts an event with a body of its own.

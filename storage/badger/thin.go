@@ -57,8 +57,10 @@ func (o *Outbox) thinOne() error {
 		}
 		err := o.thin(s, size)
 		end := o.opt.Now()
-		if o.thinAfter = end.Add(thinRest * end.Sub(now)); err != nil {
+		o.thinAfter = end.Add(thinRest * end.Sub(now))
+		if err != nil {
 			o.thinAfter = end.Add(o.opt.limits.repack)
+			err = fmt.Errorf("thinning segment %s: %w", s.dir, err)
 		}
 		return err
 	}
@@ -86,7 +88,7 @@ func (o *Outbox) thin(s *segment, size int64) error {
 		return nil
 	}
 	if err := s.open(); err != nil {
-		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
+		return err
 	}
 	s.w.stop() // callers that have left may have left something to commit
 	defer func() {
@@ -102,11 +104,11 @@ func (o *Outbox) thin(s *segment, size int64) error {
 		err = s.close()
 	}
 	if err != nil {
-		return fmt.Errorf("thinning segment %s: %w", s.dir, errors.Join(err, os.RemoveAll(s.dir+thinSuffix)))
+		return errors.Join(err, os.RemoveAll(s.dir+thinSuffix))
 	}
 	before := s.events
 	if err := s.replaceBy(thinned); err != nil {
-		return fmt.Errorf("thinning segment %s: %w", s.dir, err)
+		return err
 	}
 	o.opt.Logger.Debug("outbox gave back the room of old history beside pending deliveries",
 		zap.String("path", s.dir), zap.Int("events_before", before), zap.Int("events", s.events))

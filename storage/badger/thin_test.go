@@ -314,17 +314,11 @@ func TestThinningKeepsWhatIsOnItsWay(t *testing.T) {
 	a.o.opt.commitHook = func() error {
 		leave()
 		q := a.s.w.queue
-		closed := func() bool {
+		return awaitErr("the writer is to end", func() bool {
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			return q.closed
-		}
-		for deadline := time.Now().Add(patienceOfTests); !closed(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				return errors.New("nobody ended the writer")
-			}
-		}
-		return nil
+		})
 	}
 	id := a.pending[0]
 	if err := a.o.Settle(ctx, []storage.Settlement{{Delivery: id, Status: storage.StatusDelivered}}); !errors.Is(err, context.Canceled) {

@@ -44,7 +44,7 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 		return nil, err
 	}
 	r.receiver.failEvery.Store(20)
-	rate := max(int(share*peak), 1)
+	rate := sustainable(peak)
 	w := r.reloading(ctx, c)
 	res, err := r.run(ctx, load{
 		senders: 64, duration: r.options.soak, rate: rate, patient: true, insist: true,
@@ -65,11 +65,7 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 	}
 	byReload := attribute(res.ledger.doubles, spans)
 	answers, arrivals := res.ledger.samples()
-	rates := append(res.ledger.rates, rate)
-	return append([]figure{
-		{"rate, mean", perSecond, float64(res.accepted) / r.options.soak.Seconds()},
-		{"rate, lowest", perSecond, float64(slices.Min(rates))},
-		{"rate, first", perSecond, float64(rate)},
+	return slices.Concat(res.rates(rate, r.options.soak), []figure{
 		{"reloads", count, float64(len(reloads))},
 		{"doubled at a reload", count, float64(byReload)},
 		{"doubled otherwise", count, float64(res.doubled - byReload)},
@@ -77,7 +73,7 @@ func soak(ctx context.Context, r *runner) ([]figure, error) {
 		{"answer p99", millis, ms(percentile(res.answers, 99))},
 		{"worst stall of answers", millis, ms(stall(answers))},
 		{"worst stall of arrivals", millis, ms(stall(arrivals))},
-	}, append(memory, faults(res)...)...), nil
+	}, memory, faults(res)), nil
 }
 
 // memory says how it changed.

@@ -27,14 +27,13 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	rate := max(int(share*peak), 1)
+	rate := sustainable(peak)
 	res, err := r.run(ctx, load{
 		senders: 64, duration: length, rate: rate, patient: true, follow: min(time.Minute, length/10),
 	})
 	if err != nil {
 		return nil, err
 	}
-	rates := append(res.ledger.rates, rate)
 	answers, arrivals := res.ledger.samples()
 	stalls := []figure{
 		{"worst stall of answers", millis, ms(stall(answers))},
@@ -47,10 +46,7 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 	}
 	first, last := p99(arrivals, 0), p99(arrivals, length-window)
 	firstAnswer, lastAnswer := p99(answers, 0), p99(answers, length-window)
-	figures := append(stalls, []figure{
-		{"rate, mean", perSecond, float64(res.accepted) / length.Seconds()},
-		{"rate, lowest", perSecond, float64(slices.Min(rates))},
-		{"rate, first", perSecond, float64(rate)},
+	figures := slices.Concat(stalls, res.rates(rate, length), []figure{
 		{"arrival p99, first window", millis, first},
 		{"arrival p99, last window", millis, last},
 		{"arrival p99, last to first", times, last / first},
@@ -59,8 +55,7 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 		{"answer p99, last to first", times, lastAnswer / firstAnswer},
 		{"CPU per delivery", micros, us(res.cpu) / float64(max(len(res.arrivals), 1))},
 		{"memory (PSS), highest", mebibytes, mib(res.pss)},
-	}...)
-	figures = append(figures, faults(res)...)
+	}, faults(res))
 	if r.subject == sidecar {
 		size, err := outboxSize(r.dir)
 		if err != nil {
@@ -69,6 +64,16 @@ func sustained(ctx context.Context, r *runner) ([]figure, error) {
 		figures = append(figures, figure{"outbox at the end", mebibytes, mib(size)})
 	}
 	return figures, nil
+}
+
+// rates are the figures of a load that follows, whose first rate and length are
+// given.
+func (res result) rates(first int, length time.Duration) []figure {
+	return []figure{
+		{"rate, mean", perSecond, float64(res.accepted) / length.Seconds()},
+		{"rate, lowest", perSecond, float64(slices.Min(append(res.ledger.rates, first)))},
+		{"rate, first", perSecond, float64(first)},
+	}
 }
 
 // peakRuns is how often the peak is measured: the speed of a shared machine

@@ -36,6 +36,9 @@ const (
 	burstEffect = time.Second
 )
 
+// sustainable is the rate, in events a second, at which a peak is sustained.
+func sustainable(peak float64) int { return max(int(share*peak), 1) }
+
 func (ld load) burstEffect() time.Duration { return min(burstEffect, ld.follow/4) }
 
 func (ld load) ticker(ticks chan<- time.Time, l *ledger) *ticker {
@@ -85,7 +88,7 @@ func (t *ticker) measure(ctx context.Context) error {
 		}
 	}
 	peak := float64(t.l.complete.Load()-before) / time.Since(began).Seconds()
-	t.rate = min(max(int(share*peak), 1), t.first)
+	t.rate = min(sustainable(peak), t.first)
 	t.l.rates = append(t.l.rates, t.rate)
 	t.l.bursts = append(t.l.bursts, span{began.Sub(t.l.start), time.Since(t.l.start) + t.burstEffect()})
 	return nil

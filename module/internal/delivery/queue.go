@@ -202,7 +202,12 @@ func (q *queue) limit() int {
 // processors, or the receiver, keeps it from being sent.
 func (q *queue) lags(now time.Duration) bool {
 	return q.serves() && !q.health.failing && q.win.readyLen() > q.config.MaxInFlight &&
-		now >= q.holdUntil && now >= q.freeAt()
+		q.approachable(now)
+}
+
+// approachable says that neither the receiver nor the rate limit asks to wait.
+func (q *queue) approachable(now time.Duration) bool {
+	return now >= q.holdUntil && now >= q.freeAt()
 }
 
 // startable says whether an attempt, or the end of a delivery that is too old,
@@ -215,9 +220,9 @@ func (e *Engine) startable(q *queue, now time.Duration) bool {
 		if q.win.front().outlived(q.config.Retry.MaxAge, e.agingClock(now)) {
 			return q.inFlight < q.config.MaxInFlight
 		}
-		return !q.health.probing && now >= q.health.nextProbe && now >= q.holdUntil && now >= q.freeAt()
+		return !q.health.probing && now >= q.health.nextProbe && q.approachable(now)
 	}
-	return now >= q.holdUntil && q.inFlight < q.health.limit(q.config.MaxInFlight) && now >= q.freeAt()
+	return q.inFlight < q.health.limit(q.config.MaxInFlight) && q.approachable(now)
 }
 
 // nextWake returns when time alone changes what startable says, or false.
